@@ -1,0 +1,132 @@
+"""What a dialect is: eight pure verbs between the unified shape and one wire format.
+
+              read (wire → ours)      write (ours → wire)
+    request   read_request            write_request
+    response  read_response           write_response
+    error     read_error              write_error
+    stream    reader().feed(bytes)    writer().feed(chunk)
+
+A dialect touches no network, no clock and no policy. The same dialect speaks to upstreams, to SDKs and to HTTP callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..errors import GatewayError
+from ..types.request import Request, Verb
+from ..types.response import Answer, Chunk
+
+__all__ = ["Dialect", "Quirks", "StreamReader", "StreamWriter", "Written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """
+    Where one upstream departs from the dialect it otherwise speaks. Data of its catalog row.
+
+    Attributes:
+        stream_usage: Whether it understands `stream_options: {include_usage: true}`.
+        reasoning_in_output: Whether its completion tokens count the reasoning (xAI's chat does not).
+        max_tokens: What it calls the limit of the output, if only one of OpenAI's two names will do.
+        rename: Request keys it spells differently.
+        drop: Request keys it refuses.
+        paths: Paths of single verbs, where they differ from the dialect's.
+    """
+
+    stream_usage: bool = True
+    reasoning_in_output: bool = True
+    max_tokens: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    drop: frozenset[str] = frozenset()
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Written:
+    """A request as it goes out: below the provider's base URL, without its credential."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+class StreamReader(Protocol):
+    """Reads one event stream. It owns the framing, too, and keeps whatever is half received."""
+
+    terminated: bool
+    """Whether the terminal event has come; what follows it is ignored."""
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """
+        The chunks that these bytes complete.
+
+        Raises:
+            GatewayError: If the upstream reports an error inside the stream, classified by its body.
+            ProtocolError: If the bytes are no such stream, or a limit is passed.
+        """
+        ...
+
+    def end(self) -> list[Chunk]:
+        """
+        The body has ended: what is left.
+
+        Raises:
+            StreamInterrupted: If the terminal event never came.
+        """
+        ...
+
+
+class StreamWriter(Protocol):
+    """Writes one event stream, framing included."""
+
+    def feed(self, chunk: Chunk) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+    def error(self, error: GatewayError) -> bytes: ...
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+    verbs: frozenset[Verb]
+
+    def write_request(self, request: Request, quirks: Quirks) -> Written:
+        """
+        The request as this format writes it. `request.model` is the upstream's model.
+
+        Raises:
+            BadRequest: If the format cannot express it; the message names what.
+        """
+        ...
+
+    def read_request(self, verb: Verb, data: Any) -> Request: ...
+
+    def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
+        """
+        The answer to `request`, out of the body of a successful HTTP response.
+
+        Raises:
+            GatewayError: If the body is an error after all, classified by what it says.
+            ProtocolError: If it is no answer of this format.
+        """
+        ...
+
+    def write_response(self, answer: Answer) -> dict[str, Any]: ...
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """The error that a response of this status means; by its body first, by its status if the body says nothing."""
+        ...
+
+    def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Status, headers and body with which a server of this format would say it."""
+        ...
+
+    def reader(self, request: Request, quirks: Quirks) -> StreamReader: ...
+
+    def writer(self, request: Request) -> StreamWriter: ...

@@ -1,0 +1,135 @@
+"""One call on its way: the request, and everything about it that never reaches the wire."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .request import Request
+from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .deployment import Deployment
+    from .reply import Reply
+
+__all__ = ["Attempt", "CacheControl", "Call", "Handler", "Options", "Trail"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """
+    What one call wants of the cache.
+
+    Attributes:
+        read: Whether a stored answer will do.
+        write: Whether the answer may be stored.
+        asked: Whether the caller asked for caching in so many words; then a temperature above 0 is no obstacle.
+        ttl_s: How long the answer may be kept, in seconds; None is the cache's own default.
+        max_age_s: The oldest stored answer that will do, in seconds.
+        namespace: A part of the key, to keep answers apart or to throw them away together.
+    """
+
+    read: bool = True
+    write: bool = True
+    asked: bool = False
+    ttl_s: float | None = None
+    max_age_s: float | None = None
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    What a caller may say about the call itself; `gateway.scope` says it for many.
+
+    Attributes:
+        timeout_s: Seconds for the whole call; None is the configured default.
+        tenant: On whose behalf; limits, fairness and cache keep tenants apart.
+        tags: Labels for telemetry and cost reports.
+        cache: What the call wants of the cache; None is the configured default.
+        fallback: Whether another deployment may answer than the first that was chosen.
+        idempotency_key: Sent with every attempt of the call, where the upstream takes one.
+    """
+
+    timeout_s: float | None = None
+    tenant: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cache: CacheControl | None = None
+    fallback: bool = True
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    One upstream attempt of a call, as its answer or its error tells it. No prompt, no key, no body.
+
+    Attributes:
+        deployment: Who was asked.
+        outcome: `ok`, or the outcome class of the error (see `llmgate.errors`).
+        kind: `ok`, or the error's kind.
+        status: The upstream's HTTP status, if it sent one.
+        request_id: The upstream's id of the request.
+        started_s: Seconds since the call began.
+        duration_s: Seconds the attempt took; for a stream until its first content.
+        waited_s: Seconds of backoff before it.
+        reason: Why it was made: `first`, `again`, `fallback` or `hedge`.
+    """
+
+    deployment: str
+    outcome: str
+    kind: str
+    status: int | None = None
+    request_id: str | None = None
+    started_s: float = 0.0
+    duration_s: float = 0.0
+    waited_s: float = 0.0
+    reason: str = "first"
+
+
+class Trail:
+    """What happened to a call so far; all copies of the call share one."""
+
+    __slots__ = ("attempts", "notes", "upstream_s", "waited_s")
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.notes: dict[str, Any] = {}
+        self.upstream_s = 0.0
+        self.waited_s = 0.0
+
+
+@dataclass(slots=True)
+class Call:
+    """
+    A request and its circumstances. Middleware that wants another one makes a copy with `but`.
+
+    Attributes:
+        request: What is asked.
+        runtime: How this caller waits.
+        route: Name of the route, or `provider/model` if none was named.
+        options: What the caller said about the call.
+        started: When it began, on the runtime's clock.
+        deadline: When it must be over, on the runtime's clock.
+        deployment: Who is being asked; None outside of an attempt.
+        trail: What happened so far.
+    """
+
+    request: Request
+    runtime: Runtime
+    route: str = ""
+    options: Options = field(default_factory=Options)
+    started: float = 0.0
+    deadline: float = math.inf
+    deployment: Deployment | None = None
+    trail: Trail = field(default_factory=Trail)
+
+    def but(self, **changes: Any) -> Call:
+        """A copy with some fields changed; the trail stays shared."""
+        return replace(self, **changes)
+
+
+Handler = Callable[[Call], Awaitable["Reply"]]
+"""Everything that can answer a call: a provider, and whatever a middleware makes of one."""

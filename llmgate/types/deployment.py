@@ -1,0 +1,73 @@
+"""One place a request can go: a provider, a model, a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .response import Answer
+
+__all__ = ["CAPABILITIES", "Deployment", "Price"]
+
+CAPABILITIES = frozenset(
+    {"chat", "complete", "embed", "models", "stream", "tools", "vision", "json_schema", "reasoning", "audio"}
+)
+"""What a deployment may be able to do; a request needs some of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """
+    US dollars for a million tokens of each sort. None means unknown, and an unknown part makes the whole unknown
+    as soon as tokens of that sort were used.
+
+    Attributes:
+        input: Tokens read that no other sort covers.
+        output: Tokens written, reasoning included unless `reasoning` is given.
+        cache_read: Input that came out of the prompt cache; None: as `input`.
+        cache_write: Input written into the prompt cache; None: as `input`.
+        reasoning: Output that was thought; None: as `output`.
+        request: Dollars for the request itself.
+    """
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    request: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployment:
+    """
+    What is known about one place before anybody was asked.
+
+    Attributes:
+        name: `provider/model`, with `#2` and so on when one provider has several keys. Unique in a gateway.
+        provider: Name of the provider in the configuration.
+        model: The upstream's name of the model.
+        origin: `scheme://host:port`, or empty if there is no network.
+        credential: Scope of the key (`Credential.scope`); deployments that share it share its fate.
+        capabilities: What it can do; None if nobody said, then everything is tried.
+        context_window: Tokens the model can read and write together, None if unknown.
+        weight: Share of the traffic under `weighted`.
+        region: Where the data goes; a hard filter where a route asks for one.
+        price: Price from the configuration; None: look it up.
+        priced: Computes an answer's cost.
+    """
+
+    name: str
+    provider: str
+    model: str
+    origin: str = ""
+    credential: str = ""
+    capabilities: frozenset[str] | None = None
+    context_window: int | None = None
+    weight: float = 1.0
+    region: str = ""
+    price: Price | None = None
+    priced: Callable[[Answer], Decimal | None] | None = field(default=None, repr=False)

@@ -1,0 +1,214 @@
+"""An answer on its way back: always a stream, and always with exactly one end.
+
+A handler returns a `Reply` whose first pieces are already there, so whatever a retry can repair is an
+exception at `await call_next(call)`. A middleware that wants to see more has three ways, none of which
+is a generator:
+
+* `reply.through(stage)`: see each batch of chunks, and return it, changed or not;
+* `reply.on_complete(work)`: wait for something once the answer is whole (the cache stores there);
+* `reply.on_end(settle)`: be told, exactly once, how it ended, whether it completed, failed, was closed early,
+  cancelled or dropped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import GatewayError
+from .deployment import Deployment
+from .response import Answer, Chunk, Folder
+from .usage import Usage
+
+__all__ = ["Outcome", "Reply", "Settle", "Stage"]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """
+    How something ended: the one thing that policies are told.
+
+    Attributes:
+        name: `ok`, `cancelled`, `closed` (the caller had enough), or the outcome class of the error.
+        error: What went wrong, None for the first three.
+        usage: Tokens as the upstream reported them, None if it did not.
+        first_token_s: Seconds from the attempt's start to its first content, None if none came.
+        sent: Whether the upstream may have begun to work; if so the tokens may be billed.
+    """
+
+    name: str = "ok"
+    error: BaseException | None = None
+    usage: Usage | None = None
+    first_token_s: float | None = None
+    sent: bool = True
+
+    @property
+    def blame(self) -> bool:
+        """Whether it speaks against the deployment."""
+        return isinstance(self.error, GatewayError) and self.error.blame
+
+    @classmethod
+    def of(cls, error: BaseException) -> Outcome:
+        """The outcome that an exception means."""
+        if isinstance(error, GatewayError):
+            # What we refused ourselves never reached the upstream.
+            return cls(error.outcome, error, sent=error.outcome != "local")
+        if isinstance(error, Exception):
+            return cls("local", error)
+        return cls("cancelled", error)
+
+
+Settle = Callable[[Outcome], None]
+Stage = Callable[[Sequence[Chunk]], Sequence[Chunk]]
+Source = Callable[[], Awaitable[Sequence[Chunk]]]
+"""Brings the next pieces, as many as are there; an empty batch is the end of a whole, terminated answer."""
+
+
+async def _nothing() -> Sequence[Chunk]:
+    return ()
+
+
+class Reply:
+    """
+    A stream of chunks with its circumstances.
+
+    Args:
+        first: The pieces that are already there.
+        source: Brings the others.
+        close: Cuts the upstream off if the reply ends early.
+
+    Attributes:
+        deployment: Who answered.
+        cached: Which tier of the cache answered, or None.
+        request_id: The upstream's id of the request.
+        usage: The tokens reported so far.
+        first_token_s: Seconds to the first content, told by whoever measures it.
+        ended: How it ended; None while it has not.
+    """
+
+    __slots__ = (
+        "_chunks", "_close", "_completions", "_settles", "_source", "_stages",
+        "cached", "deployment", "ended", "first_token_s", "request_id", "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        first: Sequence[Chunk] = (),
+        source: Source = _nothing,
+        close: Callable[[], Awaitable[None]] | None = None,
+        *,
+        deployment: Deployment | None = None,
+        cached: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self._chunks = first
+        self._source = source
+        self._close = close
+        self._stages: list[Stage] = []
+        self._settles: list[Settle] = []
+        self._completions: list[Callable[[], Awaitable[object]]] = []
+        self.deployment = deployment
+        self.cached = cached
+        self.request_id = request_id
+        self.usage: Usage | None = None
+        self.first_token_s: float | None = None
+        self.ended: Outcome | None = None
+
+    @classmethod
+    def of(cls, answer: Answer, **circumstances: Any) -> Reply:
+        """A reply that is one whole answer."""
+        return cls((Chunk(whole=answer),), **circumstances)
+
+    def through(self, stage: Stage) -> None:
+        """Let every batch of chunks pass `stage`. It is a plain function: it may look, change, add and drop."""
+        self._stages.append(stage)
+
+    def on_complete(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Await `work` once the answer has come whole, before the reader learns that it is over."""
+        self._completions.append(work)
+
+    def on_end(self, settle: Settle) -> None:
+        """Call `settle` exactly once when it is over, in the reverse order of registration's nesting: innermost first."""
+        if self.ended is not None:
+            settle(self.ended)
+        else:
+            self._settles.append(settle)
+
+    async def read(self) -> Sequence[Chunk]:
+        """
+        The next pieces, as many as are there. An empty batch means that the answer is complete.
+
+        Raises:
+            GatewayError: If the answer cannot be completed; the reply has ended then.
+        """
+        if self.ended is not None:
+            return ()
+        try:
+            while True:
+                chunks = self._chunks
+                if chunks:
+                    self._chunks = ()
+                else:
+                    chunks = await self._source()
+                    if not chunks:
+                        break
+                for chunk in chunks:
+                    if chunk.usage is not None:
+                        self.usage = chunk.usage.max(self.usage)
+                for stage in self._stages:
+                    chunks = stage(chunks)
+                if chunks:
+                    return chunks
+            for work in self._completions:
+                await work()
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        self._end(Outcome("ok", None, self.usage, self.first_token_s))
+        return ()
+
+    async def response(self) -> Answer:
+        """Read to the end and fold."""
+        chunks = await self.read()
+        if len(chunks) == 1 and chunks[0].whole is not None:
+            whole = chunks[0].whole
+            while await self.read():
+                pass
+            return whole
+        folder = Folder()
+        while chunks:
+            folder.extend(chunks)
+            chunks = await self.read()
+        return folder.response()
+
+    async def close(self) -> None:
+        """Enough: cut the upstream off and settle. Harmless on a reply that has ended."""
+        if self.ended is None:
+            self._end(Outcome("closed", None, self.usage, self.first_token_s))
+            if self._close is not None:
+                await self._close()
+
+    async def _fail(self, error: BaseException) -> None:
+        outcome = Outcome.of(error)
+        outcome.usage, outcome.first_token_s = self.usage, self.first_token_s
+        self._end(outcome)
+        if self._close is not None:
+            await self._close()
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.ended is not None:
+            return
+        self.ended = outcome
+        settles, self._settles = self._settles, []
+        for settle in settles:
+            settle(outcome)
+
+    def __del__(self) -> None:
+        # Nobody can wait here. What was taken is given back at once; the connection is closed by its own finaliser.
+        if getattr(self, "ended", self) is None:
+            warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)
+            self._end(Outcome("closed", None, self.usage, self.first_token_s))
+
+

@@ -1,0 +1,77 @@
+"""What a caller asks for, in OpenAI's shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+__all__ = ["Message", "Request", "Verb"]
+
+Verb = Literal["chat", "complete", "embed", "models", "request"]
+"""What a provider can be asked to do; `request` is anything else it has, passed through."""
+
+
+@dataclass(slots=True)
+class Message:
+    """
+    One message of a chat, for those who prefer a type to a dict.
+
+    Attributes:
+        role: `system`, `developer`, `user`, `assistant` or `tool`.
+        content: A string, or OpenAI content parts (`{"type": "text"|"image_url"|…}`).
+        tool_calls: OpenAI tool calls of an assistant message.
+        tool_call_id: The call that a `tool` message answers.
+        name: Name of the speaker.
+        extra: More keys of the message, sent as they are.
+    """
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_openai(self) -> dict[str, Any]:
+        """The message as OpenAI writes it; what is None is left out, but for the content."""
+        out: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls is not None:
+            out["tool_calls"] = self.tool_calls
+        if self.tool_call_id is not None:
+            out["tool_call_id"] = self.tool_call_id
+        if self.name is not None:
+            out["name"] = self.name
+        return out | self.extra
+
+
+@dataclass(slots=True)
+class Request:
+    """
+    One request to a model, independent of who will answer it.
+
+    Attributes:
+        verb: What is asked for.
+        model: The upstream's name of the model; the attempt fills it in. Empty where none is needed.
+        body: OpenAI's parameters of the verb without `model` and `stream`: for `chat` its `messages` and
+            the rest (names llmgate does not know included), for `complete` the `prompt`, for `embed`
+            the `input`, for `request` the JSON body as it is.
+        stream: Whether the caller wants the answer in pieces.
+        encoded: `body` as UTF-8 JSON in its own order; made once, when the request is accepted,
+            because that also proves that it can be sent. Empty for `models` and for a body that is None.
+        method: For `request`: the HTTP method.
+        path: For `request`: the path below the provider's base URL, starting with a slash.
+
+    The cache key covers every field that reaches the wire; `policies/cache_key.py` classifies each.
+    """
+
+    verb: Verb
+    model: str = ""
+    body: dict[str, Any] | Any = field(default_factory=dict)
+    stream: bool = False
+    encoded: bytes = b""
+    method: str = "POST"
+    path: str = ""
+
+    def to(self, model: str) -> Request:
+        """The same request to another model."""
+        return replace(self, model=model)

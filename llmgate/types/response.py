@@ -1,0 +1,508 @@
+"""What comes back: whole answers, pieces of answers, and the two laws between them.
+
+`fold` makes an answer of its pieces, `explode` makes pieces of an answer, and
+`fold(explode(response)) == response` (law: tests/laws/test_fold.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from .usage import Usage
+from .wire import loads
+
+if TYPE_CHECKING:
+    from .call import Attempt
+
+__all__ = [
+    "Answer",
+    "Choice",
+    "Chunk",
+    "Embeddings",
+    "Folder",
+    "Model",
+    "Models",
+    "RawResponse",
+    "Response",
+    "ToolCall",
+    "explode",
+    "fold",
+]
+
+FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "error", "function_call")
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """
+    One call of a tool, or, in a chunk, one piece of it.
+
+    Attributes:
+        id: The call's id; empty in a piece that only continues a call.
+        name: The tool's name; empty in a piece that only continues a call.
+        arguments: JSON as the model wrote it; in a chunk the next part of it.
+        index: Which of several parallel calls this is.
+    """
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    index: int = 0
+
+    def parsed(self) -> Any:
+        """
+        The arguments as Python values; no arguments at all are `{}`.
+
+        Raises:
+            ValueError: If the model wrote something that is not JSON.
+        """
+        return loads(self.arguments) if self.arguments.strip() else {}
+
+    def to_openai(self) -> dict[str, Any]:
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(slots=True)
+class Choice:
+    """
+    One of the answers the model gave; most requests ask for one.
+
+    Attributes:
+        native_finish_reason: The upstream's own word, where it differs.
+        extra: More keys of the message that are worth sending back in the next turn
+            (`thinking_blocks` of Anthropic, `reasoning_details` of OpenRouter).
+    """
+
+    index: int = 0
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    refusal: str | None = None
+    citations: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    logprobs: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The message in OpenAI's shape, ready to be appended to the conversation."""
+        text: str | None = self.text
+        if not text and (self.tool_calls or self.refusal):
+            text = None
+        out: dict[str, Any] = {"role": "assistant", "content": text}
+        if self.tool_calls:
+            out["tool_calls"] = [call.to_openai() for call in self.tool_calls]
+        if self.refusal is not None:
+            out["refusal"] = self.refusal
+        if self.reasoning:
+            out["reasoning_content"] = self.reasoning
+        return out | self.extra
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """
+    What every verb returns: the upstream's answer and how it came about.
+
+    Attributes:
+        id: The upstream's id of the answer.
+        model: The model that answered, as the upstream names it.
+        usage: Tokens; each count None where the upstream sent none.
+        raw: The upstream's own JSON; for a stream None, its chunks have theirs.
+        provider: Name of the provider that answered.
+        deployment: Name of the deployment that answered, `provider/model`.
+        cached: Which tier of the cache answered (`memory`, `disk`, …), or None.
+        attempts: One record for every upstream attempt of the call, in order.
+        request_id: The upstream's id of the HTTP request.
+        priced: Computes the cost when somebody asks for it; prices are loaded only then.
+    """
+
+    id: str = ""
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+    raw: Any = field(default=None, repr=False)
+    provider: str = field(default="", compare=False)
+    deployment: str = field(default="", compare=False)
+    cached: str | None = field(default=None, compare=False)
+    attempts: Sequence[Attempt] = field(default=(), compare=False, repr=False)
+    request_id: str | None = field(default=None, compare=False, repr=False)
+    priced: Callable[[Answer], Decimal | None] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars: the upstream's own figure, else tokens times price, else None; 0 for a cached answer."""
+        return self.priced(self) if self.priced is not None else self.usage.cost
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A price list does not travel; the cost computed from it does.
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        cost = self.cost
+        values["priced"] = None
+        if cost is not None:
+            values["usage"] = replace(self.usage, cost=cost)
+        return _unpickled, (type(self), values)
+
+
+def _unpickled(cls: type[Answer], values: dict[str, Any]) -> Answer:
+    return cls(**values)
+
+
+@dataclass(slots=True, kw_only=True)
+class Response(Answer):
+    """
+    The answer to a chat or a text completion. The shortcuts speak of the first choice.
+
+    Attributes:
+        created: When it was made, seconds since 1970, as the upstream says.
+    """
+
+    choices: list[Choice] = field(default_factory=lambda: [Choice()])
+    created: int | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text if self.choices else ""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        return self.choices[0].message if self.choices else {"role": "assistant", "content": None}
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        return self.choices[0].tool_calls if self.choices else []
+
+    @property
+    def reasoning(self) -> str:
+        return self.choices[0].reasoning if self.choices else ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self.choices[0].finish_reason if self.choices else None
+
+    @property
+    def refusal(self) -> str | None:
+        return self.choices[0].refusal if self.choices else None
+
+    @property
+    def citations(self) -> list[str]:
+        return self.choices[0].citations if self.choices else []
+
+    def to_openai(self) -> dict[str, Any]:
+        """A dict that `openai.types.chat.ChatCompletion` validates."""
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": int(time.time()) if self.created is None else self.created,
+            "model": self.model,
+            "choices": [
+                {
+                    "index": choice.index,
+                    "message": choice.message,
+                    "finish_reason": _openai_finish(choice.finish_reason),
+                    "logprobs": choice.logprobs,
+                }
+                for choice in self.choices
+            ],
+            "usage": _openai_usage(self.usage),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Embeddings(Answer):
+    """The answer to `embed`: one vector an input, in the order of the inputs."""
+
+    vectors: list[list[float]] = field(default_factory=list, repr=False)
+
+
+@dataclass(slots=True)
+class Model:
+    """One model a provider offers. `context_window` is in tokens, None where the provider does not say."""
+
+    id: str
+    provider: str = ""
+    created: int | None = None
+    owned_by: str | None = None
+    context_window: int | None = None
+    raw: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Models(Answer):
+    """The answer to `models`; iterates over `data`."""
+
+    data: list[Model] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __contains__(self, id: object) -> bool:
+        return any(model.id == id for model in self.data)
+
+
+@dataclass(slots=True, kw_only=True)
+class RawResponse(Answer):
+    """
+    The answer to `request`: what the provider sent, unread.
+
+    Attributes:
+        status: HTTP status.
+        headers: Header names in lower case and their values.
+        content: The body's bytes.
+    """
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
+
+    def json(self) -> Any:
+        """
+        The body as JSON.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        return loads(self.content)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """
+    One piece of an answer. An upstream's event about several choices becomes several chunks.
+
+    Attributes:
+        text: The next part of the text.
+        reasoning: The next part of the reasoning.
+        tool_calls: The next parts of tool calls, told apart by `index`.
+        finish_reason: Why this choice ended, on its last piece.
+        usage: Token counts, as soon as the upstream sends some.
+        index: The choice this piece belongs to; -1 if it belongs to none (a usage alone).
+        raw: The upstream's own event as JSON.
+        whole: An answer in one piece. Such a chunk stands alone in its stream; its other fields are empty.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: Sequence[ToolCall] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    index: int = 0
+    id: str = ""
+    model: str = ""
+    refusal: str | None = None
+    citations: Sequence[str] = ()
+    native_finish_reason: str | None = None
+    logprobs: Any = None
+    extra: dict[str, Any] | None = None
+    created: int | None = field(default=None, compare=False)
+    raw: Any = field(default=None, repr=False, compare=False)
+    whole: Answer | None = None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it brings something the caller wants; a role, a ping or a usage alone does not."""
+        return bool(
+            self.text or self.reasoning or self.tool_calls or self.whole is not None or self.refusal or self.finish_reason
+        )
+
+    def to_openai(self) -> dict[str, Any]:
+        """A dict that `openai.types.chat.ChatCompletionChunk` validates."""
+        delta: dict[str, Any] = {}
+        if self.text:
+            delta["content"] = self.text
+        if self.reasoning:
+            delta["reasoning_content"] = self.reasoning
+        if self.refusal is not None:
+            delta["refusal"] = self.refusal
+        if self.tool_calls:
+            delta["tool_calls"] = [_openai_tool_delta(call) for call in self.tool_calls]
+        bare = self.usage is not None and not delta and self.finish_reason is None
+        finish = None if self.finish_reason is None else _openai_finish(self.finish_reason)
+        out: dict[str, Any] = {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": int(time.time()) if self.created is None else self.created,
+            "model": self.model,
+            # OpenAI sends the usage in a chunk of its own, without choices.
+            "choices": [] if bare else [{"index": self.index, "delta": delta, "finish_reason": finish}],
+        }
+        if self.usage is not None:
+            out["usage"] = _openai_usage(self.usage)
+        return out
+
+
+def _openai_finish(reason: str | None) -> str:
+    """The nearest word that OpenAI's own types accept."""
+    return reason if reason in ("stop", "length", "tool_calls", "content_filter", "function_call") else "stop"
+
+
+def _openai_tool_delta(call: ToolCall) -> dict[str, Any]:
+    function: dict[str, Any] = {"arguments": call.arguments}
+    out: dict[str, Any] = {"index": call.index, "function": function}
+    if call.name:
+        function["name"] = call.name
+    if call.id:
+        out |= {"id": call.id, "type": "function"}
+    return out
+
+
+def _openai_usage(usage: Usage) -> dict[str, Any] | None:
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    return {
+        "prompt_tokens": usage.input_tokens or 0,
+        "completion_tokens": usage.output_tokens or 0,
+        "total_tokens": usage.total_tokens or 0,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens or 0,
+            "audio_tokens": usage.input_audio_tokens or 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens or 0,
+            "audio_tokens": usage.output_audio_tokens or 0,
+        },
+    }
+
+
+def explode(response: Response) -> list[Chunk]:
+    """
+    The pieces a stream would have brought: for each choice its reasoning, its text, its tool calls
+    and its end, and the usage at last.
+    """
+    chunks: list[Chunk] = []
+    for choice in response.choices:
+        at: dict[str, Any] = {"id": response.id, "model": response.model, "created": response.created, "index": choice.index}
+        if choice.reasoning:
+            chunks.append(Chunk(reasoning=choice.reasoning, **at))
+        if choice.text:
+            chunks.append(Chunk(text=choice.text, **at))
+        chunks += [Chunk(tool_calls=[replace(call)], **at) for call in choice.tool_calls]
+        chunks.append(
+            Chunk(
+                refusal=choice.refusal,
+                citations=tuple(choice.citations),
+                finish_reason=choice.finish_reason,
+                native_finish_reason=choice.native_finish_reason,
+                logprobs=choice.logprobs,
+                extra=choice.extra or None,
+                **at,
+            )
+        )
+    if response.usage or not response.choices:
+        chunks.append(Chunk(usage=response.usage, index=-1, id=response.id, model=response.model, created=response.created))
+    return chunks
+
+
+def fold(chunks: Iterable[Chunk]) -> Answer:
+    """
+    The answer that the pieces make.
+
+    Text, reasoning and arguments are joined, usage is the maximum of what was reported, and every other
+    field keeps the last value that says something. A chunk with `whole` is the answer itself.
+    """
+    folder = Folder()
+    for chunk in chunks:
+        if chunk.whole is not None:
+            return chunk.whole
+        folder.feed(chunk)
+    return folder.response()
+
+
+class Folder:
+    """Folds a stream as it passes. Feeding is two appends; the work is done when somebody asks."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self) -> None:
+        self._chunks: list[Chunk] = []
+
+    def feed(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+
+    def extend(self, chunks: Iterable[Chunk]) -> None:
+        self._chunks.extend(chunks)
+
+    def response(self) -> Response:
+        """The answer so far."""
+        response = Response(choices=[])
+        choices: dict[int, _Parts] = {}
+        usage: Usage | None = None
+        for chunk in self._chunks:
+            response.id = response.id or chunk.id
+            response.model = chunk.model or response.model
+            if response.created is None:
+                response.created = chunk.created
+            if chunk.usage is not None:
+                usage = chunk.usage.max(usage)
+            if chunk.index >= 0:
+                parts = choices.get(chunk.index)
+                if parts is None:
+                    parts = choices[chunk.index] = _Parts(chunk.index)
+                parts.add(chunk)
+        response.choices = [choices[index].choice() for index in sorted(choices)]
+        response.usage = usage if usage is not None else Usage()
+        return response
+
+
+class _Parts:
+    """The pieces of one choice."""
+
+    __slots__ = ("_calls", "_choice", "_reasoning", "_text")
+
+    def __init__(self, index: int) -> None:
+        self._choice = Choice(index=index)
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        choice = self._choice
+        if chunk.text:
+            self._text.append(chunk.text)
+        if chunk.reasoning:
+            self._reasoning.append(chunk.reasoning)
+        for piece in chunk.tool_calls:
+            self._add_call(piece)
+        if chunk.refusal is not None:
+            choice.refusal = (choice.refusal or "") + chunk.refusal
+        if chunk.citations:
+            choice.citations += [url for url in chunk.citations if url not in choice.citations]
+        if chunk.finish_reason is not None:
+            choice.finish_reason = chunk.finish_reason
+        if chunk.native_finish_reason is not None:
+            choice.native_finish_reason = chunk.native_finish_reason
+        if chunk.logprobs is not None:
+            choice.logprobs = _joined(choice.logprobs, chunk.logprobs)
+        if chunk.extra:
+            choice.extra = _joined(choice.extra, chunk.extra)
+
+    def _add_call(self, piece: ToolCall) -> None:
+        known = self._calls.get(piece.index)
+        if known is None:
+            self._calls[piece.index] = replace(piece, arguments=""), [piece.arguments]
+            return
+        call, arguments = known
+        # Some upstreams repeat the name with every piece; a name is set, never joined.
+        call.id = call.id or piece.id
+        call.name = call.name or piece.name
+        arguments.append(piece.arguments)
+
+    def choice(self) -> Choice:
+        calls = [replace(call, arguments="".join(parts)) for call, parts in self._calls.values()]
+        return replace(self._choice, text="".join(self._text), reasoning="".join(self._reasoning), tool_calls=calls)
+
+
+def _joined(old: Any, new: Any) -> Any:
+    """Lists and dicts grow; whatever else is replaced by its newer value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {key: _joined(old.get(key), value) for key, value in new.items()}
+    if isinstance(old, list) and isinstance(new, list):
+        return old + new
+    return old if new is None else new

@@ -1,0 +1,79 @@
+"""What a runtime can do for the code that waits. There are three: blocking, asyncio, virtual."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from .wire import WireRequest, WireResponse
+
+__all__ = ["Runtime", "Signal", "Task"]
+
+T = TypeVar("T")
+
+
+class Signal(Protocol):
+    """One waiter's bell. Whoever rings it may live in another thread or on another event loop."""
+
+    def set(self) -> bool:
+        """Ring. False if the waiter can no longer hear it, because its event loop is closed."""
+        ...
+
+    async def wait(self, until: float) -> bool:
+        """Wait until it rings (True) or the runtime's time reaches `until` (False)."""
+        ...
+
+
+class Task(Protocol):
+    """Work that runs beside its caller."""
+
+    def cancel(self) -> None: ...
+
+    async def wait(self) -> None:
+        """Wait until it has ended, however it ended. The caller's own cancellation passes through."""
+        ...
+
+
+class Runtime(Protocol):
+    """
+    The only door to the world: time, sleep, network, other threads.
+
+    One async text runs on every runtime. On the blocking one each of these calls returns without
+    suspending, so `drive` can run the whole call with a single step.
+    """
+
+    def now(self) -> float:
+        """Seconds on a monotonic clock that all runtimes of a process share; virtual ones have their own."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def send(self, request: WireRequest, until: float) -> WireResponse:
+        """
+        Send a request and wait for the head of its answer.
+
+        Raises:
+            TimeoutError: If the head did not come until then.
+            ConnectionFailed, UpstreamTimeout, ProtocolError: As the words say.
+        """
+        ...
+
+    async def offload(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a plain function that may block, where it blocks nobody else."""
+        ...
+
+    async def within(self, until: float, work: Awaitable[T]) -> T:
+        """
+        Await `work`, but not past `until`.
+
+        Raises:
+            TimeoutError: If the time came first; `work` is cancelled. The blocking runtime cannot cut
+                short what blocks, it raises afterwards.
+        """
+        ...
+
+    def signal(self) -> Signal: ...
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> Task:
+        """Run `work` beside the caller, out of reach of the caller's cancellation."""
+        ...
