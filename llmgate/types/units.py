@@ -10,13 +10,15 @@ refused. Sizes follow IEC 80000-13: `kB` is 1000 bytes, `KiB` is 1024.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, LiteralString, TypeVar
+from fractions import Fraction
+from typing import Annotated, Any, LiteralString, TypeGuard, TypeVar
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -38,13 +40,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Seconds of each unit, longest first; the first name of a row is the one we write.
-_DURATION_UNITS: tuple[tuple[Decimal, tuple[str, ...]], ...] = (
-    (Decimal(86_400), ("d", "day", "days")),
-    (Decimal(3_600), ("h", "hr", "hour", "hours")),
-    (Decimal(60), ("m", "min", "mins", "minute", "minutes")),
-    (Decimal(1), ("s", "sec", "secs", "second", "seconds")),
-    (Decimal("0.001"), ("ms", "millisecond", "milliseconds")),
+# Seconds of each unit, longest first; the first name of a row is the one we write. Fractions keep every sum exact.
+_DURATION_UNITS: tuple[tuple[Fraction, tuple[str, ...]], ...] = (
+    (Fraction(86_400), ("d", "day", "days")),
+    (Fraction(3_600), ("h", "hr", "hour", "hours")),
+    (Fraction(60), ("m", "min", "mins", "minute", "minutes")),
+    (Fraction(1), ("s", "sec", "secs", "second", "seconds")),
+    (Fraction(1, 1000), ("ms", "millisecond", "milliseconds")),
 )
 _SECONDS = {name: seconds for seconds, names in _DURATION_UNITS for name in names}
 
@@ -69,7 +71,7 @@ _PART = re.compile(rf"({_NUMBER})\s*([a-z]+)\s*", re.ASCII)
 _ISO = re.compile(
     rf"p(?:({_NUMBER})w)?(?:({_NUMBER})d)?(?:t(?=\d)(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?)?", re.ASCII
 )
-_ISO_SECONDS = (Decimal(604_800), Decimal(86_400), Decimal(3_600), Decimal(60), Decimal(1))
+_ISO_SECONDS = (604_800, 86_400, 3_600, 60, 1)
 _PLAIN = re.compile(_NUMBER, re.ASCII)
 _SIZE = re.compile(rf"({_NUMBER})\s*([a-z]*)", re.ASCII)
 # Thousands may be grouped, as in $1,000.50; YAML hands 1e-6 over as a text.
@@ -87,7 +89,7 @@ _SHOWN_CHARACTERS = 40  # of a wrong value in an error; enough to recognise it, 
 def _shown(value: object) -> str:
     if isinstance(value, str):
         text = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
-        return f'"{text}"' if text.isprintable() else repr(text)
+        return f'"{text}"' if text.isprintable() else json.dumps(text)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print the longest ones
@@ -101,7 +103,7 @@ def _refused(value: object, what: str, help_: str) -> ValueError:
     return ValueError(f"{_shown(value)} is not {what}; {help_}")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
     return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
@@ -112,13 +114,13 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: If it is none of these, or negative, infinite or not a number; the text shows how to write it.
     """
-    seconds: float | Decimal | None = None
+    seconds: float | Decimal | Fraction | None = None
     if isinstance(value, str):
         seconds = _duration_of(value.strip().lower())
     elif isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif _is_number(value):
-        seconds = value  # type: ignore[assignment]
+        seconds = value
     if seconds is None:
         raise _refused(value, "a duration", _DURATION_HELP)
     try:
@@ -132,21 +134,21 @@ def parse_duration(value: object) -> float:
     return number + 0.0  # never -0.0
 
 
-def _duration_of(text: str) -> Decimal | None:
+def _duration_of(text: str) -> Fraction | None:
     if _PLAIN.fullmatch(text.removeprefix("-")):
-        return Decimal(text)
+        return Fraction(text)
     if iso := _ISO.fullmatch(text.replace(",", ".")):
-        given = [(Decimal(n), unit) for n, unit in zip(iso.groups(), _ISO_SECONDS, strict=True) if n]
-        return sum((n * unit for n, unit in given), Decimal(0)) if given else None
+        given = [Fraction(n) * unit for n, unit in zip(iso.groups(), _ISO_SECONDS, strict=True) if n]
+        return sum(given, Fraction()) if given else None
     sign, text = (-1, text[1:].lstrip()) if text.startswith("-") else (1, text)
-    total, last, at = Decimal(0), None, 0
+    total, last, at = Fraction(), None, 0
     while at < len(text):
         part = _PART.match(text, at)
         unit = _SECONDS.get(part[2]) if part else None
         # Each unit once and the longer first: `5m2h` or `1h1h` is more likely a slip than a wish.
         if part is None or unit is None or (last is not None and unit >= last):
             return None
-        total, last, at = total + Decimal(part[1]) * unit, unit, part.end()
+        total, last, at = total + Fraction(part[1]) * unit, unit, part.end()
     return sign * total if last is not None else None
 
 
@@ -154,19 +156,11 @@ def format_duration(seconds: float) -> str:
     """The text that `parse_duration` reads as exactly these seconds: `250ms`, `1.5s`, `30s`, `90m`, `1d`."""
     if not seconds:
         return "0s"
-    exact = Decimal(repr(float(seconds)))  # repr is the shortest text of a float; 0.1 stays 0.1
+    exact = Fraction(repr(float(seconds)))  # repr is the shortest text of a float; 0.1 stays 0.1
     for unit, (name, *_) in _DURATION_UNITS[:-1] if exact > 1 else _DURATION_UNITS:
-        if count := _whole(exact, unit):
-            return f"{count}{name}"
-    return f"{exact:f}s"
-
-
-def _whole(exact: Decimal, unit: Decimal) -> int:
-    """How many of the unit it is, 0 if it is no whole number of them."""
-    numerator, denominator = exact.as_integer_ratio()
-    unit_numerator, unit_denominator = unit.as_integer_ratio()
-    count, rest = divmod(numerator * unit_denominator, denominator * unit_numerator)
-    return 0 if rest else count
+        if (exact / unit).denominator == 1:
+            return f"{exact / unit}{name}"
+    return f"{Decimal(repr(float(seconds))):f}s"
 
 
 def parse_size(value: object) -> int:
@@ -176,16 +170,16 @@ def parse_size(value: object) -> int:
     Raises:
         ValueError: If it is none of these, negative, or no whole number of bytes.
     """
-    size: Decimal | None = None
+    size: Fraction | None = None
     if isinstance(value, str):
         if match := _SIZE.fullmatch(value.strip().lower()):
             unit = _BYTES.get(match[2] or "b")
-            size = Decimal(match[1]) * unit if unit else None
-    elif _is_number(value):
-        size = Decimal(value)  # type: ignore[arg-type]
-    if size is None or not size.is_finite() or size < 0:
+            size = Fraction(match[1]) * unit if unit else None
+    elif _is_number(value) and (isinstance(value, int) or math.isfinite(value)):
+        size = Fraction(value)
+    if size is None or size < 0:
         raise _refused(value, "a size", _SIZE_HELP)
-    if size != size.to_integral_value():
+    if size.denominator != 1:
         raise _refused(value, "a whole number of bytes", _SIZE_HELP)
     return int(size)
 
