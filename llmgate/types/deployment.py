@@ -30,6 +30,8 @@ class Price:
         cache_read: Input that came out of the prompt cache; None: as `input`.
         cache_write: Input written into the prompt cache; None: as `input`.
         reasoning: Output that was thought; None: as `output`.
+        input_audio: Input that was audio; None: as `input`.
+        output_audio: Output that was audio; None: as `output`.
         request: Dollars for the request itself.
     """
 
@@ -38,6 +40,8 @@ class Price:
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     reasoning: Decimal | None = None
+    input_audio: Decimal | None = None
+    output_audio: Decimal | None = None
     request: Decimal = Decimal(0)
 
 
