@@ -113,6 +113,7 @@ class Call:
         options: What the caller said about the call.
         started: When it began, on the runtime's clock.
         deadline: When it must be over, on the runtime's clock.
+        fingerprint: Identity of the route: who may answer, from where, with which keys. Part of the cache key.
         deployment: Who is being asked; None outside of an attempt.
         trail: What happened so far.
     """
@@ -123,6 +124,7 @@ class Call:
     options: Options = field(default_factory=Options)
     started: float = 0.0
     deadline: float = math.inf
+    fingerprint: str = ""
     deployment: Deployment | None = None
     trail: Trail = field(default_factory=Trail)
 

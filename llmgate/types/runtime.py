@@ -72,6 +72,14 @@ class Runtime(Protocol):
         """
         ...
 
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` out of reach of the caller's cancellation; the blocking runtime runs it in place."""
+        ...
+
+    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine that needs an event loop, wherever there is one; the blocking runtime makes one."""
+        ...
+
     def signal(self) -> Signal: ...
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> Task:

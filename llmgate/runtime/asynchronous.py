@@ -1,0 +1,206 @@
+"""The runtime of asyncio: one object for every event loop of the process.
+
+It remembers nothing about a loop but its HTTP engine, weakly; so one gateway serves several loops at
+once, and loops that come and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..types.wire import WireRequest, WireResponse
+
+if TYPE_CHECKING:
+    from .http import Engine
+
+__all__ = ["AsyncioRuntime"]
+
+T = TypeVar("T")
+
+
+class AsyncioRuntime:
+    """
+    Waits on whatever event loop runs. One instance serves any number of loops.
+
+    Args:
+        engine: Makes an HTTP engine; called once for every loop that sends something.
+    """
+
+    def __init__(self, engine: Callable[[], Engine] | None = None) -> None:
+        self._make_engine = engine
+        self._engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = weakref.WeakKeyDictionary()
+        self._janitors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._lock = threading.Lock()
+
+    now = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def send(self, request: WireRequest, until: float) -> WireResponse:
+        engine = self._engines.get(asyncio.get_running_loop())
+        if engine is None:
+            engine = await self._opened()
+        return await engine.send(request, until)
+
+    async def _opened(self) -> Engine:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._sweep()
+            if self._make_engine is None:
+                raise RuntimeError("this runtime has no network")
+            engine = self._engines.get(loop)
+            if engine is not None:
+                return engine
+            engine = self._engines[loop] = self._make_engine()
+        # `asyncio.run` closes every asynchronous generator before it closes the loop: the one moment
+        # at which connections can still be closed in order, without asking the user for anything.
+        janitor = self._janitor(engine)
+        self._janitors[loop] = janitor
+        await anext(janitor)
+        return engine
+
+    async def _janitor(self, engine: Engine) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._engines.pop(asyncio.get_running_loop(), None)
+            await engine.close()
+
+    def _sweep(self) -> None:
+        for loop in [loop for loop in self._engines if loop.is_closed()]:
+            self._engines.pop(loop).abandon()
+
+    async def offload(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.to_thread(function, *args)
+
+    async def within(self, until: float, work: Awaitable[T]) -> T:
+        left = until - self.now()
+        async with asyncio.timeout(left if left < 1e9 else None):
+            return await work
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(work)
+        self._keep(task)
+        return await asyncio.shield(task)
+
+    def signal(self) -> _LoopSignal:
+        return _LoopSignal()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> _LoopTask:
+        task = asyncio.get_running_loop().create_task(work)
+        self._keep(task)
+        return _LoopTask(task)
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        # The loop holds its tasks weakly; somebody has to hold them.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine that needs an event loop: this one."""
+        return await work()
+
+    async def close(self, timeout_s: float = 1.0) -> None:
+        """Close the connections of every loop, each on its own loop; those of closed loops are dropped."""
+        here = asyncio.get_running_loop()
+        with self._lock:
+            self._sweep()
+            engines = list(self._engines.items())
+            self._engines.clear()
+        for loop, engine in engines:
+            if loop is here:
+                await engine.close()
+            else:
+                _elsewhere(loop, engine)
+
+    def close_from_thread(self) -> None:
+        """The same from a thread without a loop: asks each loop to do it, and waits for none."""
+        with self._lock:
+            self._sweep()
+            engines = list(self._engines.items())
+            self._engines.clear()
+        for loop, engine in engines:
+            _elsewhere(loop, engine)
+
+
+def _elsewhere(loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+    try:
+        loop.call_soon_threadsafe(lambda: loop.create_task(engine.close()))
+    except RuntimeError:
+        engine.abandon()
+
+
+class _LoopSignal:
+    __slots__ = ("_future", "_loop", "_set")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[bool] | None = None
+        self._set = False
+
+    def set(self) -> bool:
+        self._set = True
+        try:
+            self._loop.call_soon_threadsafe(self._ring)
+        except RuntimeError:
+            return False
+        return True
+
+    def _ring(self) -> None:
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(True)
+
+    async def wait(self, until: float) -> bool:
+        if self._set:
+            return True
+        self._future = future = self._loop.create_future()
+        if self._set:
+            # Rung between the question and the future; the bell may have been too early to hear it.
+            return True
+        left = until - time.monotonic()
+        timer = self._loop.call_later(max(left, 0.0), self._expire) if left < 1e9 else None
+        try:
+            return await future
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(self._set)
+
+
+class _LoopTask:
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        loop = self._task.get_loop()
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            self._task.cancel()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self._task.cancel)
+
+    async def wait(self) -> None:
+        if not self._task.done():
+            await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()

@@ -1,0 +1,145 @@
+"""The runtime of plain threads: every wait blocks the thread, nothing ever suspends."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..types.wire import WireRequest, WireResponse
+from .drive import drive
+
+if TYPE_CHECKING:
+    from .http import Engine
+
+__all__ = ["BlockingRuntime"]
+
+T = TypeVar("T")
+
+
+class BlockingRuntime:
+    """
+    Waits by blocking the calling thread. One instance serves any number of threads.
+
+    Args:
+        engine: Makes the HTTP engine the first time something is sent.
+    """
+
+    def __init__(self, engine: Callable[[], Engine] | None = None) -> None:
+        self._make_engine = engine
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    now = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def send(self, request: WireRequest, until: float) -> WireResponse:
+        engine = self._engine
+        if engine is None:
+            engine = self._opened()
+        return await engine.send(request, until)
+
+    def _opened(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                if self._make_engine is None:
+                    raise RuntimeError("this runtime has no network")
+                self._engine = self._make_engine()
+            return self._engine
+
+    async def offload(self, function: Callable[..., T], *args: Any) -> T:
+        return function(*args)
+
+    async def within(self, until: float, work: Awaitable[T]) -> T:
+        result = await work
+        if self.now() > until:
+            raise TimeoutError
+        return result
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        return await work
+
+    def signal(self) -> _ThreadSignal:
+        return _ThreadSignal()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> _ThreadTask:
+        return _ThreadTask(work)
+
+    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine that does need an event loop: on a loop of its own, in a thread of its own if this one has a loop."""
+        import asyncio
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(work())
+        task = _ThreadTask(_hosted(work))
+        await task.wait()
+        return task.result()  # type: ignore[no-any-return]
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Close the idle connections. The runtime opens new ones if it is used again."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            drive(engine.close())
+
+
+async def _hosted(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    import asyncio
+
+    return asyncio.run(work())
+
+
+class _ThreadSignal:
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> bool:
+        self._event.set()
+        return True
+
+    async def wait(self, until: float) -> bool:
+        # An infinite wait is cut in hours, because the lock's own limit is about 292 years on some
+        # platforms and 49 days on others.
+        while True:
+            left = until - time.monotonic()
+            if self._event.wait(min(max(left, 0.0), 3600.0)):
+                return True
+            if left <= 3600.0:
+                return False
+
+
+class _ThreadTask:
+    """Work on a daemon thread of its own. A thread cannot be cancelled from outside; it ends by its deadline."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._work = work
+        self._result: Any = None
+        self._error: BaseException | None = None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="llmgate-task", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = drive(self._work)
+        except BaseException as error:
+            self._error = error
+
+    def cancel(self) -> None:
+        """Nothing to do: see the class."""
+
+    async def wait(self) -> None:
+        self._thread.join()
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result

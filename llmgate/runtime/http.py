@@ -1,0 +1,200 @@
+"""What every HTTP engine shares: its options, the head of a request, limits on the answer.
+
+An engine has three verbs: `send`, `close`, `abandon`. There are three engines: `lanes` (httpx2's own
+protocol code on one connection a lane; the default), `aiohttp` (extra `fast`) and `client` (a client that
+the caller brought). None follows a redirect, looks at the environment unless asked, or sends a key
+to an origin for which it was not configured.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ..errors import BadRequest, ConfigError, ConnectionFailed, ProtocolError
+from ..types.wire import WireRequest, WireResponse
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Body", "Engine", "HTTPOptions", "engine_maker", "head"]
+
+KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
+RESPONSE_MAX_BYTES = 64 * 2**20  # decoded; ten times the largest embedding answers seen
+INFLATE_RATIO_MAX = 100  # decoded to wire; JSON text compresses 5 to 20 times, a bomb 1000 times
+INFLATE_FREE_BYTES = 2**20  # below this the ratio says nothing
+INFLATE_STEP_BYTES = 2**20  # decoded at a time, so that a bomb never unfolds in memory
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPOptions:
+    """
+    How connections are made.
+
+    Attributes:
+        engine: `httpx2` (default), `aiohttp` (asyncio only, extra `fast`), or `auto`: aiohttp where it is installed.
+        keepalive_s: Seconds an idle connection is kept.
+        max_connections: Connections to one origin on one event loop; more callers wait. None: no bound.
+        trust_env: Whether `HTTP_PROXY`, `SSL_CERT_FILE`, `.netrc` and the like count.
+        max_response_bytes: Largest answer, decoded.
+        verify: A TLS context of your own; None is the system's trust store.
+        client: A blocking `httpx`/`httpx2` client to use instead.
+        async_client: The same for asyncio. It serves the one event loop it was made for.
+    """
+
+    engine: Literal["auto", "httpx2", "aiohttp"] = "httpx2"
+    keepalive_s: float = KEEPALIVE_S
+    max_connections: int | None = None
+    trust_env: bool = False
+    max_response_bytes: int = RESPONSE_MAX_BYTES
+    verify: ssl.SSLContext | None = None
+    client: Any = None
+    async_client: Any = None
+
+
+class Engine(Protocol):
+    """Sends requests of one event loop, or of all threads."""
+
+    async def send(self, request: WireRequest, until: float) -> WireResponse: ...
+
+    async def close(self) -> None:
+        """Close every idle connection, and cut the ones in use."""
+        ...
+
+    def abandon(self) -> None:
+        """Close the sockets without the event loop, because it is closed."""
+        ...
+
+
+def engine_maker(options: HTTPOptions, color: Literal["blocking", "asyncio"]) -> Callable[[], Engine]:
+    """
+    What makes the engine of one thread pool or event loop. Libraries are imported when it is called.
+
+    Raises:
+        ConfigError: If the engine asked for is not installed.
+    """
+    own = options.client if color == "blocking" else options.async_client
+    if own is not None or options.trust_env:
+        return lambda: _client_engine(options, own, color)
+    if color == "asyncio" and options.engine != "httpx2" and _has_aiohttp(required=options.engine == "aiohttp"):
+        return lambda: _aiohttp_engine(options)
+    return lambda: _lanes(options, color)
+
+
+def _has_aiohttp(required: bool) -> bool:
+    from importlib.util import find_spec
+
+    found = find_spec("aiohttp") is not None
+    if required and not found:
+        raise ConfigError('aiohttp is not installed; pip install "llmgate[fast]"', path="http.engine")
+    return found
+
+
+def _lanes(options: HTTPOptions, color: str) -> Engine:
+    from .lanes import Lanes
+
+    return Lanes(options, color)
+
+
+def _client_engine(options: HTTPOptions, client: Any, color: str) -> Engine:
+    from .client import ClientEngine
+
+    return ClientEngine(options, client, color)
+
+
+def _aiohttp_engine(options: HTTPOptions) -> Engine:
+    from .aiohttp import AiohttpEngine
+
+    return AiohttpEngine(options)
+
+
+def head(request: WireRequest) -> list[tuple[bytes, bytes]]:
+    """
+    The header lines as bytes, credential and host included. Make it when you send and keep it nowhere.
+
+    Raises:
+        ConfigError: If the key was configured for another origin.
+        BadRequest: If a header cannot be written.
+    """
+    scheme, _, authority = request.origin.partition("://")
+    host = authority.removesuffix(":443") if scheme == "https" else authority.removesuffix(":80")
+    lines = [(b"host", host.encode()), (b"content-length", b"%d" % len(request.body))]
+    if request.method == "GET":
+        lines.pop()
+    try:
+        lines += [(name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers]
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"a header holds characters that HTTP cannot carry: {error.reason}") from None
+    credential = request.credential
+    if credential is not None:
+        if credential.origin != request.origin:
+            raise ConfigError(
+                f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
+                "give the other origin a key of its own"
+            )
+        lines.append((credential.header.encode(), (credential.prefix + credential.secret.reveal()).encode()))
+    return lines
+
+
+class Body:
+    """
+    Counts and unpacks a body as it arrives.
+
+    Args:
+        encoding: The response's `content-encoding`.
+        limit: Largest decoded size in bytes.
+    """
+
+    __slots__ = ("_decoded", "_inflate", "_limit", "_wire")
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        self._limit = limit
+        self._decoded = self._wire = 0
+        self._inflate: zlib._Decompress | None = None
+        if encoding and encoding != "identity":
+            if encoding not in ("gzip", "x-gzip", "deflate"):
+                raise ProtocolError(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+            self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told apart by the header
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        The decoded bytes.
+
+        Raises:
+            ProtocolError: Over the limit, a bomb, or not what the header says.
+        """
+        if self._inflate is not None and data:
+            data = self._inflated(data, self._inflate)
+        self._decoded += len(data)
+        if self._decoded > self._limit:
+            raise ProtocolError(f"the answer is larger than {self._limit} bytes")
+        return data
+
+    def _inflated(self, data: bytes, inflate: zlib._Decompress) -> bytes:
+        self._wire += len(data)
+        parts: list[bytes] = []
+        size = self._decoded
+        try:
+            while data:
+                part = inflate.decompress(data, INFLATE_STEP_BYTES)
+                size += len(part)
+                parts.append(part)
+                bomb = size > INFLATE_FREE_BYTES and size > INFLATE_RATIO_MAX * self._wire
+                if bomb or size > self._limit:
+                    raise ProtocolError("the answer unpacks to far more than was sent")
+                data = inflate.unconsumed_tail
+        except zlib.error as error:
+            raise ProtocolError(f"the answer cannot be unpacked: {error}") from None
+        return b"".join(parts)
+
+    def end(self) -> None:
+        """
+        The body has ended.
+
+        Raises:
+            ConnectionFailed: If it ended in the middle of packed data.
+        """
+        if self._inflate is not None and self._wire and not self._inflate.eof:
+            raise ConnectionFailed("the answer ended in the middle of its packed data")

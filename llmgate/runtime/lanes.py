@@ -1,0 +1,569 @@
+"""The default engine: httpx2's protocol code, one connection a lane.
+
+httpx2 keeps its connections in one pool and walks through all of it for every request; with a few hundred
+callers the walk costs more than the request. Here each connection of httpcore2 (the library under httpx2)
+is a lane of its own, and idle lanes lie on a stack, so taking one costs the same however many there are. The
+socket under the lane is ours, because deadlines must be exact and cheap: a lane has one deadline,
+`until`, that may be moved at any time, and at most one timer, which is armed again only when it rings.
+
+One text serves both colours; what differs is in `_AsyncPort` and `_ThreadPort`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import httpcore2
+
+from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
+from ..types.wire import WireRequest
+from .http import Body, HTTPOptions, head
+
+__all__ = ["Lanes"]
+
+READ_AHEAD_BYTES = 2**18  # the socket is paused when this much waits to be read
+DRAIN_S = 0.1  # seconds; the OpenAI SDK drains as long to save a connection
+
+_BROKEN = (httpcore2.NetworkError, httpcore2.RemoteProtocolError)
+
+
+class Lanes:
+    """
+    Connections by origin, idle ones on a stack each.
+
+    Args:
+        options: See there.
+        color: `blocking` or `asyncio`.
+    """
+
+    def __init__(self, options: HTTPOptions, color: str) -> None:
+        self._options = options
+        self._port = _AsyncPort if color == "asyncio" else _ThreadPort
+        self._idle: dict[str, deque[_AsyncPort | _ThreadPort]] = {}
+        self._busy: set[_AsyncPort | _ThreadPort] = set()
+        self._tls: ssl.SSLContext | None = options.verify
+        self._tls_lock = threading.Lock()
+
+    async def send(self, request: WireRequest, until: float) -> _LaneResponse:
+        wire = self._written(request)
+        while True:
+            lane = self._take(request.origin)
+            fresh = lane is None
+            if lane is None:
+                lane = self._port(request.origin, self._context(request.origin), self._options)
+            lane.until, lane.received, lane.timeouts = until, 0, request.timeouts
+            self._busy.add(lane)
+            try:
+                answer = await lane.exchange(wire)
+                headers = _headers(answer.headers)
+                body = Body(headers.get("content-encoding", ""), self._options.max_response_bytes)
+                return _LaneResponse(self, lane, answer, headers, body)
+            except BaseException as error:
+                self._busy.discard(lane)
+                lane.abort()
+                # The upstream had closed a connection that was idle; it has seen nothing of this request.
+                if not fresh and lane.received == 0 and isinstance(error, _BROKEN):
+                    continue
+                raise _translated(error, request) from None
+
+    def _written(self, request: WireRequest) -> httpcore2.Request:
+        scheme, _, authority = request.origin.partition("://")
+        host, _, port = authority.rpartition(":")
+        url = httpcore2.URL(
+            scheme=scheme.encode(), host=host.strip("[]").encode(), port=int(port), target=request.target.encode()
+        )
+        return httpcore2.Request(request.method, url, headers=head(request), content=request.body)
+
+    def _take(self, origin: str) -> _AsyncPort | _ThreadPort | None:
+        idle = self._idle.get(origin)
+        while idle:
+            try:
+                lane = idle.pop()
+            except IndexError:  # another thread was faster
+                return None
+            if not lane.expired():
+                return lane
+            lane.abort()
+        return None
+
+    def give(self, lane: _AsyncPort | _ThreadPort) -> None:
+        """Take a lane back after an answer."""
+        self._busy.discard(lane)
+        if lane.reusable():
+            lane.idle_until = time.monotonic() + self._options.keepalive_s
+            idle = self._idle.get(lane.origin)
+            if idle is None:
+                idle = self._idle.setdefault(lane.origin, deque())
+            idle.append(lane)
+        else:
+            lane.abort()
+
+    def _context(self, origin: str) -> ssl.SSLContext | None:
+        if not origin.startswith("https:"):
+            return None
+        with self._tls_lock:
+            if self._tls is None:
+                self._tls = httpcore2.default_ssl_context()
+            return self._tls
+
+    async def close(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        lanes = list(self._busy)
+        for idle in self._idle.values():
+            lanes += idle
+        self._idle.clear()
+        self._busy.clear()
+        for lane in lanes:
+            lane.abort()
+
+    def __repr__(self) -> str:
+        idle = sum(len(lanes) for lanes in self._idle.values())
+        return f"<Lanes {len(self._busy)} busy, {idle} idle>"
+
+
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _translated(error: BaseException, request: WireRequest) -> BaseException:
+    """Our word for what the library raised; what is not about the network passes unchanged."""
+    where = request.origin
+    match error:
+        case httpcore2.ConnectTimeout():
+            return UpstreamTimeout(f"no connection to {where} in {request.timeouts.connect_s:g} s", timer="connect")
+        case httpcore2.WriteTimeout():
+            return UpstreamTimeout(f"{where} did not take the request", timer="write")
+        case httpcore2.TimeoutException():
+            return TimeoutError()
+        case httpcore2.ConnectError():
+            if isinstance(error.__context__, ssl.SSLError) or "certificate" in str(error).lower():
+                return _tls_failure(error, where)
+            return ConnectionFailed(f"no connection to {where}: {error}")
+        case httpcore2.LocalProtocolError():
+            return BadRequest(f"the request cannot be written as HTTP: {error}")
+        case httpcore2.RemoteProtocolError():
+            if "disconnected" in str(error):
+                return ConnectionFailed(f"{where} closed the connection without an answer")
+            return ProtocolError(f"{where} answered with something that is not HTTP: {error}")
+        case httpcore2.NetworkError():
+            return ConnectionFailed(f"the connection to {where} broke")
+        case ssl.SSLError():
+            return _tls_failure(error, where)
+        case OSError() if not isinstance(error, TimeoutError):
+            return ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+        case _:
+            return error
+
+
+class _Untrusted(ProtocolError):
+    """The other side could not prove who it is. Asking again changes nothing."""
+
+    again = False
+    kind = "tls_error"
+
+
+def _tls_failure(error: BaseException, where: str) -> ProtocolError:
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+    return _Untrusted(f"the TLS connection to {where} was refused: {reason}")
+
+
+class _LaneResponse:
+    """The answer on a lane. Reading it to its end gives the lane back by itself."""
+
+    __slots__ = ("_answer", "_body", "_engine", "_lane", "_parts", "headers", "status")
+
+    def __init__(
+        self,
+        engine: Lanes,
+        lane: _AsyncPort | _ThreadPort,
+        answer: httpcore2.Response,
+        headers: Mapping[str, str],
+        body: Body,
+    ) -> None:
+        self._engine = engine
+        self._lane: _AsyncPort | _ThreadPort | None = lane
+        self._answer = answer
+        self._parts = lane.parts(answer)
+        self._body = body
+        self.status = answer.status
+        self.headers = headers
+
+    async def read(self, until: float) -> bytes:
+        lane = self._lane
+        if lane is None:
+            return b""
+        lane.until = until
+        try:
+            while True:
+                data = await lane.next(self._parts)
+                if not data:
+                    break
+                data = self._body.feed(data)
+                if data:
+                    return data
+            self._body.end()
+        except BaseException as error:
+            self._cut()
+            raise self._read_error(error, lane.origin) from None
+        self._lane = None
+        await lane.finish(self._answer)
+        self._engine.give(lane)
+        return b""
+
+    def _read_error(self, error: BaseException, where: str) -> BaseException:
+        match error:
+            case httpcore2.TimeoutException():
+                return TimeoutError()
+            case httpcore2.RemoteProtocolError() | httpcore2.NetworkError() | OSError():
+                if isinstance(error, TimeoutError):
+                    return error
+                return ConnectionFailed(f"the connection to {where} broke in the middle of the answer")
+            case _:
+                return error
+
+    def _cut(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.abort()
+            self._engine.give(lane)
+
+    async def close(self) -> None:
+        lane = self._lane
+        self._cut()
+        if lane is not None:
+            await lane.cut(self._parts)
+
+    def __del__(self) -> None:
+        # A stream that nobody closed must not keep its socket.
+        if getattr(self, "_lane", None) is not None:
+            self._cut()
+
+
+class _Port:
+    """What both colours of a lane have in common."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.until = 0.0
+        self.idle_until = 0.0
+        self.received = 0
+        self.timeouts: Any = None
+
+
+class _ThreadPort(_Port, httpcore2.NetworkBackend):
+    """A lane of the blocking runtime: one connection, its socket, its deadline."""
+
+    def __init__(self, origin: str, tls: ssl.SSLContext | None, options: HTTPOptions) -> None:
+        super().__init__(origin)
+        self._stream: httpcore2.NetworkStream | None = None
+        self._connection = httpcore2.HTTPConnection(_origin(origin), ssl_context=tls, network_backend=self)
+        self._options = options
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))
+        stream = httpcore2.SyncBackend().connect_tcp(host, port, left, local_address, socket_options or [])
+        self._stream = _ThreadLine(self, stream)
+        return self._stream
+
+    async def exchange(self, request: httpcore2.Request) -> httpcore2.Response:
+        return self._connection.handle_request(request)
+
+    def parts(self, answer: httpcore2.Response) -> Any:
+        return iter(answer.stream)  # type: ignore[arg-type]
+
+    async def next(self, parts: Any) -> bytes:
+        return next(parts, b"")
+
+    async def finish(self, answer: httpcore2.Response) -> None:
+        answer.close()
+
+    def reusable(self) -> bool:
+        return self._connection.is_idle() and not self._connection.is_closed()
+
+    def expired(self) -> bool:
+        return self.idle_until < time.monotonic() or self._connection.has_expired()
+
+    async def cut(self, parts: Any) -> None:
+        self.abort()
+        parts.close()
+
+    def abort(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._connection.close()
+
+
+class _ThreadLine(httpcore2.NetworkStream):
+    """A blocking socket that obeys its lane's deadline instead of a time-out of each single read."""
+
+    def __init__(self, lane: _ThreadPort, stream: httpcore2.NetworkStream) -> None:
+        self._lane = lane
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = self._stream.read(max_bytes, _left(self._lane.until))
+        self._lane.received += len(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = min(self._lane.until, time.monotonic() + self._lane.timeouts.write_s)
+        self._stream.write(buffer, _left(left))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(min(self._lane.until, time.monotonic() + self._lane.timeouts.connect_s))
+        self._stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(until: float) -> float:
+    """Seconds left, as a socket wants them: 0 would mean "do not block", so it is never 0."""
+    return min(max(until - time.monotonic(), 1e-6), 1e6)
+
+
+class _AsyncPort(_Port, httpcore2.AsyncNetworkBackend):
+    """A lane of one event loop: one connection, its socket, its deadline."""
+
+    def __init__(self, origin: str, tls: ssl.SSLContext | None, options: HTTPOptions) -> None:
+        super().__init__(origin)
+        self._line: _AsyncLine | None = None
+        self._connection = httpcore2.AsyncHTTPConnection(_origin(origin), ssl_context=tls, network_backend=self)
+        self._options = options
+
+    async def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
+    ) -> httpcore2.AsyncNetworkStream:
+        loop = asyncio.get_running_loop()
+        left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))
+        try:
+            async with asyncio.timeout(left):
+                # RFC 8305: the next address is tried a quarter of a second after the one before.
+                _, line = await loop.create_connection(
+                    lambda: _AsyncLine(self, loop), host, port, happy_eyeballs_delay=0.25
+                )
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout from None
+        except OSError as error:
+            raise httpcore2.ConnectError(error.strerror or str(error)) from error
+        self._line = line
+        return line
+
+    async def exchange(self, request: httpcore2.Request) -> httpcore2.Response:
+        return await self._connection.handle_async_request(request)
+
+    def parts(self, answer: httpcore2.Response) -> Any:
+        return aiter(answer.stream)  # type: ignore[arg-type]
+
+    async def next(self, parts: Any) -> bytes:
+        try:
+            return await parts.__anext__()  # type: ignore[no-any-return]
+        except StopAsyncIteration:
+            return b""
+
+    async def finish(self, answer: httpcore2.Response) -> None:
+        await answer.aclose()
+
+    def reusable(self) -> bool:
+        return self._connection.is_idle() and not self._connection.is_closed()
+
+    def expired(self) -> bool:
+        return self.idle_until < time.monotonic() or self._line is None or self._line.ended
+
+    async def cut(self, parts: Any) -> None:
+        self.abort()
+        # Left to the garbage collector, the generator would be closed by a task nobody waits for.
+        await parts.aclose()
+
+    def abort(self) -> None:
+        if self._line is not None:
+            self._line.abort()
+
+
+class _AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
+    """An asyncio connection that obeys its lane's deadline; it reads ahead only so far."""
+
+    def __init__(self, lane: _AsyncPort, loop: asyncio.AbstractEventLoop) -> None:
+        self._lane = lane
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._may_write = True
+        self._paused = False
+        self.ended = False
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        self._lane.received += len(data)
+        if self._size > READ_AHEAD_BYTES and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        self._wake()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended = True
+        self._error = error
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        self._may_write = True
+        self._wake()
+
+    # What the HTTP connection asks.
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._chunks and not self.ended:
+            await self._wait(self._lane.until)
+        if self._chunks:
+            data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks.clear()
+            self._size = 0
+            if self._paused and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+            return data
+        if self._error is not None:
+            raise httpcore2.ReadError(str(self._error)) from None
+        return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self.ended or self._transport is None:
+            raise httpcore2.WriteError("the connection is closed")
+        self._transport.write(buffer)
+        if not self._may_write:
+            until = min(self._lane.until, time.monotonic() + self._lane.timeouts.write_s)
+            try:
+                while not self._may_write and not self.ended:
+                    await self._wait(until)
+            except httpcore2.ReadTimeout:
+                raise httpcore2.WriteTimeout from None
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        assert self._transport is not None
+        left = _left(min(self._lane.until, time.monotonic() + self._lane.timeouts.connect_s))
+        try:
+            async with asyncio.timeout(left):
+                transport = await self._loop.start_tls(
+                    self._transport, self, ssl_context, server_hostname=server_hostname
+                )
+        except TimeoutError:
+            self.abort()
+            raise httpcore2.ConnectTimeout from None
+        except OSError:
+            self.abort()
+            raise
+        if transport is None:
+            raise httpcore2.ConnectError("the connection was closed during the TLS handshake")
+        self._transport = transport
+        return self
+
+    async def aclose(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket now. Works on a closed event loop, too."""
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        if self._loop.is_closed():
+            # The transport cannot be closed without its loop; its socket can.
+            sock = getattr(transport, "_sock", None)
+            if sock is not None:
+                sock.close()
+                transport._sock = None  # type: ignore[attr-defined]
+            return
+        transport.abort()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return self.ended or bool(self._chunks)
+        return None if self._transport is None else self._transport.get_extra_info(info)
+
+    # Waiting.
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self, until: float) -> None:
+        now = time.monotonic()
+        if until <= now:
+            raise httpcore2.ReadTimeout
+        timer = self._timer
+        if timer is None or timer.when() > self._loop.time() + (until - now):
+            if timer is not None:
+                timer.cancel()
+            self._arm(until - now)
+        self._waiter = waiter = self._loop.create_future()
+        self._lane.until = until
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _arm(self, delay: float) -> None:
+        if delay < 1e9:
+            self._timer = self._loop.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        left = self._lane.until - time.monotonic()
+        if left <= 0:
+            waiter.set_exception(httpcore2.ReadTimeout())
+        else:
+            self._arm(left)
+
+
+def _origin(origin: str) -> httpcore2.Origin:
+    scheme, _, authority = origin.partition("://")
+    host, _, port = authority.rpartition(":")
+    return httpcore2.Origin(scheme.encode(), host.strip("[]").encode(), int(port))

@@ -1,0 +1,260 @@
+"""The runtime of tests and simulations: time moves only when everybody waits.
+
+Hours pass in milliseconds, exactly, and the same seed gives the same run. It can cancel a task that is
+blocked and, what real event loops make hard to provoke, one that is already runnable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, TypeVar
+
+from ..types.wire import WireRequest, WireResponse
+
+__all__ = ["VirtualRuntime", "VirtualTask"]
+
+T = TypeVar("T")
+
+
+class VirtualRuntime:
+    """
+    Runs coroutines on a clock of its own.
+
+    Args:
+        seed: With a seed, tasks that are runnable at the same instant run in an order it decides;
+            without one they run in the order in which they became runnable.
+        network: Answers `send`; without one there is no network.
+
+    Attributes:
+        slept: Every `sleep` in seconds, in order, for tests to look at.
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        network: Callable[[WireRequest], Awaitable[WireResponse]] | None = None,
+    ) -> None:
+        self._time = 0.0
+        self._ready: list[VirtualTask] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._ticket = 0
+        self._random = None if seed is None else random.Random(seed)
+        self._network = network
+        self._current: VirtualTask | None = None
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self._time
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """
+        Run `work` and whatever it spawns until it is done.
+
+        Raises:
+            RuntimeError: If everybody waits and nobody will ever wake them.
+        """
+        main = self.spawn(work)
+        while not main.done:
+            self._step()
+        return main.result()  # type: ignore[no-any-return]
+
+    def run_until_idle(self) -> None:
+        """Run until no task is left that could go on."""
+        while self._ready or self._timers:
+            self._step()
+
+    def _step(self) -> None:
+        if not self._ready:
+            if not self._timers:
+                raise RuntimeError("deadlock: every task waits and no timer is set")
+            when, _, ring = heapq.heappop(self._timers)
+            self._time = max(self._time, when)
+            ring()
+            return
+        at = 0 if self._random is None else self._random.randrange(len(self._ready))
+        task = self._ready.pop(at)
+        self._current = task
+        try:
+            task.step()
+        finally:
+            self._current = None
+
+    def at(self, when: float, ring: Callable[[], None]) -> None:
+        """Call `ring` when the clock reaches `when`."""
+        self._ticket += 1
+        heapq.heappush(self._timers, (when, self._ticket, ring))
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.signal().wait(self._time + max(seconds, 0.0))
+
+    async def send(self, request: WireRequest, until: float) -> WireResponse:
+        if self._network is None:
+            raise RuntimeError("this virtual runtime has no network")
+        return await self.within(until, self._network(request))
+
+    async def offload(self, function: Callable[..., T], *args: Any) -> T:
+        return function(*args)
+
+    async def within(self, until: float, work: Awaitable[T]) -> T:
+        task = self._current
+        if task is None or until == math.inf:
+            return await work
+        scope = _Scope(task)
+        self.at(until, scope.expire)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if scope.expired and not task.cancelled_by_caller:
+                raise TimeoutError from None
+            raise
+        finally:
+            scope.over = True
+
+    async def detached(self, work: Coroutine[Any, Any, T]) -> T:
+        task = self.spawn(work)
+        await task.wait()
+        return task.result()  # type: ignore[no-any-return]
+
+    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await work()
+
+    def signal(self) -> _VirtualSignal:
+        return _VirtualSignal(self)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> VirtualTask:
+        task = VirtualTask(self, work)
+        self._ready.append(task)
+        return task
+
+    def wake(self, task: VirtualTask) -> None:
+        if not task.done and task not in self._ready:
+            self._ready.append(task)
+
+    @property
+    def current(self) -> VirtualTask:
+        if self._current is None:
+            raise RuntimeError("nothing runs; use runtime.run(...)")
+        return self._current
+
+
+class _Scope:
+    """A deadline around a part of a task."""
+
+    __slots__ = ("expired", "over", "task")
+
+    def __init__(self, task: VirtualTask) -> None:
+        self.task = task
+        self.expired = False
+        self.over = False
+
+    def expire(self) -> None:
+        if not self.over and not self.task.done:
+            self.expired = True
+            self.task.interrupt()
+
+
+class VirtualTask:
+    """A coroutine on virtual time."""
+
+    def __init__(self, runtime: VirtualRuntime, work: Coroutine[Any, Any, Any]) -> None:
+        self._runtime = runtime
+        self._work = work
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._interrupted = False
+        self._bells: list[_VirtualSignal] = []
+        self.cancelled_by_caller = False
+        self.done = False
+
+    def step(self) -> None:
+        """Run to the next wait."""
+        try:
+            if self._interrupted:
+                self._interrupted = False
+                self._work.throw(asyncio.CancelledError())
+            else:
+                self._work.send(None)
+        except StopIteration as stop:
+            self._end(stop.value, None)
+        except BaseException as error:
+            self._end(None, error)
+
+    def _end(self, result: Any, error: BaseException | None) -> None:
+        self.done, self._result, self._error = True, result, error
+        for bell in self._bells:
+            bell.set()
+
+    def cancel(self) -> None:
+        """Cancel it at its next step, whether it is blocked or already runnable."""
+        if not self.done:
+            self.cancelled_by_caller = True
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        self._runtime.wake(self)
+
+    async def wait(self) -> None:
+        if not self.done:
+            bell = self._runtime.signal()
+            self._bells.append(bell)
+            await bell.wait(math.inf)
+
+    def result(self) -> Any:
+        """What it returned, or the exception it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class _Suspend:
+    """Gives the control back to the scheduler once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_SUSPEND = _Suspend()
+
+
+class _VirtualSignal:
+    __slots__ = ("_is_set", "_over", "_runtime", "_waiter")
+
+    def __init__(self, runtime: VirtualRuntime) -> None:
+        self._runtime = runtime
+        self._is_set = False
+        self._over = False
+        self._waiter: VirtualTask | None = None
+
+    def set(self) -> bool:
+        self._is_set = True
+        self._wake()
+        return True
+
+    def _expire(self) -> None:
+        self._over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            self._runtime.wake(self._waiter)
+
+    async def wait(self, until: float) -> bool:
+        runtime = self._runtime
+        self._over = False
+        self._waiter = runtime.current
+        if until < math.inf:
+            runtime.at(until, self._expire)
+        try:
+            while not self._is_set and not self._over:
+                await _SUSPEND
+        finally:
+            self._waiter = None
+        return self._is_set
