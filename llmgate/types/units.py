@@ -36,6 +36,7 @@ __all__ = [
     "parse_money",
     "parse_rate",
     "parse_size",
+    "shown",
 ]
 
 T = TypeVar("T")
@@ -86,7 +87,8 @@ _RATE_HELP = "write 60/min, 10/s or 5/10s"
 _SHOWN_CHARACTERS = 40  # of a wrong value in an error; enough to recognise it, too little to flood a log
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A wrong value as an error may show it: quoted, short, on one line."""
     if isinstance(value, str):
         text = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
         return f'"{text}"' if text.isprintable() else json.dumps(text)
@@ -100,7 +102,7 @@ def _shown(value: object) -> str:
 
 
 def _refused(value: object, what: str, help_: str) -> ValueError:
-    return ValueError(f"{_shown(value)} is not {what}; {help_}")
+    return ValueError(f"{shown(value)} is not {what}; {help_}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
@@ -130,8 +132,8 @@ def parse_duration(value: object) -> float:
     if not math.isfinite(number):
         raise _refused(value, "a finite duration", _DURATION_HELP)
     if number < 0:
-        raise ValueError(f"{_shown(value)} is negative; a duration is zero or more: {_DURATION_HELP}")
-    return number + 0.0  # never -0.0
+        raise ValueError(f"{shown(value)} is negative; a duration is zero or more: {_DURATION_HELP}")
+    return number
 
 
 def _duration_of(text: str) -> Fraction | None:
@@ -212,7 +214,7 @@ def parse_money(value: object) -> Decimal:
     if amount is None or not amount.is_finite():
         raise _refused(value, "an amount of US dollars", _MONEY_HELP)
     if amount < 0:
-        raise ValueError(f"{_shown(value)} is negative; an amount of US dollars is zero or more: {_MONEY_HELP}")
+        raise ValueError(f"{shown(value)} is negative; an amount of US dollars is zero or more: {_MONEY_HELP}")
     return abs(amount)  # never -0
 
 
@@ -274,7 +276,7 @@ def parse_rate(value: object) -> Rate:
         raise _refused(value, "a rate", _RATE_HELP)
     limit = float(number) if "." in number else int(number)
     if not limit or not seconds:
-        raise ValueError(f"{_shown(value)} lets nothing through; a rate is above zero: {_RATE_HELP}")
+        raise ValueError(f"{shown(value)} lets nothing through; a rate is above zero: {_RATE_HELP}")
     return Rate(limit, float(seconds))
 
 
