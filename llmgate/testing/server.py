@@ -352,7 +352,8 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         # With no buffer of our own a write that is over is with the kernel, and a reset loses none of it.
-        transport.set_write_buffer_limits(high=0)
+        # (asyncio pauses a writer above the limit, but its TLS at the limit, and that one at 0 would never go on.)
+        transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
