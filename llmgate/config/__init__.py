@@ -1,0 +1,1 @@
+"""From a file, a mapping or the environment to options that were checked."""
