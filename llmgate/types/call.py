@@ -11,6 +11,7 @@ from .request import Request
 from .runtime import Runtime
 
 if TYPE_CHECKING:
+    from ..policies.timers import Timers
     from .deployment import Deployment
     from .reply import Reply
 
@@ -114,6 +115,8 @@ class Call:
         started: When it began, on the runtime's clock.
         deadline: When it must be over, on the runtime's clock.
         fingerprint: Identity of the route: who may answer, from where, with which keys. Part of the cache key.
+        way: The route itself, for the middleware that makes the attempts.
+        timers: The clocks of the attempt; None outside of one, and where nobody set any.
         deployment: Who is being asked; None outside of an attempt.
         trail: What happened so far.
     """
@@ -125,8 +128,20 @@ class Call:
     started: float = 0.0
     deadline: float = math.inf
     fingerprint: str = ""
+    way: Any = None
+    timers: Timers | None = None
     deployment: Deployment | None = None
     trail: Trail = field(default_factory=Trail)
+
+    def attempt(self, deployment: Deployment) -> Call:
+        """The copy that goes to one deployment: it asks for that deployment's model. Its owner may change it."""
+        request = self.request
+        if request.model != deployment.model:
+            request = request.to(deployment.model)
+        return Call(
+            request, self.runtime, self.route, self.options, self.started, self.deadline,
+            self.fingerprint, None, None, deployment, self.trail,
+        )  # fmt: skip
 
     def but(self, **changes: Any) -> Call:
         """A copy with some fields changed; the trail stays shared."""

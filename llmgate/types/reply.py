@@ -66,6 +66,9 @@ Source = Callable[[], Awaitable[Sequence[Chunk]]]
 """Brings the next pieces, as many as are there; an empty batch is the end of a whole, terminated answer."""
 
 
+NO_TOKENS = Usage(0, 0)
+
+
 async def _nothing() -> Sequence[Chunk]:
     return ()
 
@@ -118,8 +121,10 @@ class Reply:
 
     @classmethod
     def of(cls, answer: Answer, **circumstances: Any) -> Reply:
-        """A reply that is one whole answer."""
-        return cls((Chunk(whole=answer),), **circumstances)
+        """A reply that is one whole answer. One out of a cache has used no tokens."""
+        reply = cls((Chunk(whole=answer),), **circumstances)
+        reply.usage = answer.usage if reply.cached is None else NO_TOKENS
+        return reply
 
     def through(self, stage: Stage) -> None:
         """Let every batch of chunks pass `stage`. It is a plain function: it may look, change, add and drop."""

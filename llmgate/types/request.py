@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = ["Message", "Request", "Verb"]
@@ -74,4 +74,4 @@ class Request:
 
     def to(self, model: str) -> Request:
         """The same request to another model."""
-        return replace(self, model=model)
+        return Request(self.verb, model, self.body, self.stream, self.encoded, self.method, self.path)

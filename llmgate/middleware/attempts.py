@@ -1,0 +1,386 @@
+"""The attempts of a call: retry, fallback and choice of deployment in one loop, with one cap and one deadline.
+
+The loop asks and tells; it decides nothing. Who is asked is the route's balancer's word, whether to go on is the plan's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from ..errors import AllAttemptsFailed, BadRequest, CircuitOpen, GatewayError, LimitReached
+from ..policies.attempts import FALLBACK_ON, MAX_ATTEMPTS_HARD, MAX_ATTEMPTS_TOTAL, Plan, Rules, Verdict
+from ..policies.backoff import Backoff
+from ..policies.retry_budget import RetryBudget
+from ..policies.routing import Balancer, Standing, lacking, needs
+from ..policies.tokens import input_tokens
+from ..types.call import Attempt, Call, Handler
+from ..types.deployment import Deployment
+from ..types.reply import Outcome, Reply
+from ..types.units import Duration
+from .base import Middleware
+
+__all__ = ["Attempts", "Candidate", "Group", "Retry", "Route"]
+
+
+class Retry(Middleware):
+    """
+    Try again what may work the next time, here or elsewhere.
+
+    Raises the last error with `.attempts`, or `AllAttemptsFailed` if several deployments were asked.
+    """
+
+    slot: ClassVar[str] = "before_attempts"
+
+    enabled: bool = Field(True, description="whether there is a second attempt at all; False leaves fallbacks")
+    max_attempts: int = Field(3, ge=1, le=MAX_ATTEMPTS_HARD, description="of one deployment, the first included")
+    max_attempts_total: int = Field(
+        MAX_ATTEMPTS_TOTAL, ge=1, le=MAX_ATTEMPTS_HARD, description="of one call, over all deployments"
+    )
+    backoff: Literal["exponential", "linear", "constant", "none"] = Field("exponential", description="how waits grow")
+    base_delay: Duration = Field(0.5, ge=0, description="first wait, before jitter")
+    max_delay: Duration = Field(8.0, ge=0, description="longest wait, before jitter")
+    jitter: Literal["full", "equal", "none"] = Field("full", description="how much of the wait is chance")
+    max_server_delay: Duration = Field(60.0, gt=0, description="longest wait that an upstream may ask for")
+    fallback_on: frozenset[str] = Field(FALLBACK_ON, description="outcomes after which another deployment is tried")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Retry:
+        if self.max_delay < self.base_delay:
+            raise ValueError(f"max_delay ({self.max_delay:g}s) is shorter than base_delay ({self.base_delay:g}s)")
+        unknown = self.fallback_on - FALLBACK_ON - {"policy"}
+        if unknown:
+            known = ", ".join(sorted(FALLBACK_ON | {"policy"}))
+            raise ValueError(f"fallback_on: {sorted(unknown)[0]!r} is no outcome; there are {known}")
+        return self
+
+    def rules(self) -> Rules:
+        """What the planner keeps to."""
+        return Rules(
+            max_attempts=self.max_attempts if self.enabled else 1,
+            max_attempts_total=max(self.max_attempts_total, self.max_attempts) if self.enabled else MAX_ATTEMPTS_TOTAL,
+            max_server_delay_s=self.max_server_delay,
+            backoff=Backoff(self.backoff, base_s=self.base_delay, max_s=self.max_delay, jitter=self.jitter),
+            fallback_on=self.fallback_on,
+        )
+
+    def wrap(self, call_next: Handler) -> Handler:
+        """Retries around a single handler."""
+        lone = Candidate(Standing(Deployment("handler", "handler", "")), call_next)
+        route = Route("handler", (Group(Balancer("ordered", [lone.standing], Random()), (lone,)),))
+        ask = Attempts(self.rules(), Random())
+
+        async def retried(call: Call) -> Reply:
+            return await ask(call.but(way=route))
+
+        return retried
+
+
+class Candidate:
+    """
+    One deployment as a route sees it.
+
+    Args:
+        standing: What is known about it.
+        handler: Asks it.
+        gate: Seconds until its breaker would let a call through; 0.0 now.
+        queue: Seconds a call would wait for its limits; 0.0 none.
+        budget: Bounds the retries at its provider.
+    """
+
+    __slots__ = ("budget", "deployment", "gate", "handler", "queue", "standing")
+
+    def __init__(
+        self,
+        standing: Standing,
+        handler: Handler,
+        gate: Callable[[float], float] | None = None,
+        queue: Callable[[float, Call], float] | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
+        self.standing = standing
+        self.deployment = standing.deployment
+        self.handler = handler
+        self.gate = gate
+        self.queue = queue
+        self.budget = budget or RetryBudget()
+
+
+class Group:
+    """Deployments among which a balancer chooses."""
+
+    __slots__ = ("balancer", "by_standing", "candidates")
+
+    def __init__(self, balancer: Balancer, candidates: Sequence[Candidate]) -> None:
+        self.balancer = balancer
+        self.candidates = tuple(candidates)
+        self.by_standing = {candidate.standing: candidate for candidate in candidates}
+
+
+class Route:
+    """
+    Where a call of this name may go: groups, the later ones only when the earlier have nobody left.
+
+    Args:
+        name: As callers write it.
+        groups: At least one.
+        fingerprint: Tells two routes apart in cache keys, by everything that may make their answers differ.
+        region: If given, no deployment of another region is asked, whatever happens.
+    """
+
+    __slots__ = ("candidates", "fingerprint", "groups", "name", "selective")
+
+    def __init__(self, name: str, groups: Sequence[Group], fingerprint: str = "") -> None:
+        self.name = name
+        self.groups = tuple(groups)
+        self.candidates = tuple(candidate for group in groups for candidate in group.candidates)
+        self.fingerprint = fingerprint
+        # Whether any deployment has limits to what it can do; if none has, nobody needs to look at the request.
+        self.selective = any(
+            candidate.deployment.capabilities is not None or candidate.deployment.context_window is not None
+            for candidate in self.candidates
+        )
+
+    def choose(self, call: Call, now: float, spent: Sequence[Candidate]) -> Candidate | None:
+        """Who is asked next, or None if nobody can be; `spent` are those who had their turn."""
+        unable = self._unable(call) if self.selective else ()
+        for group in self.groups:
+            among = [
+                candidate.standing
+                for candidate in group.candidates
+                if candidate not in spent
+                and candidate not in unable
+                and candidate.standing.available(now)
+                and (candidate.gate is None or candidate.gate(now) <= 0.0)
+            ]
+            if len(among) > 1:
+                among = self._without_queues(group, call, now, among)
+                return group.by_standing[group.balancer.pick(now, among)]
+            if among:
+                return group.by_standing[among[0]]
+        return None
+
+    def _without_queues(self, group: Group, call: Call, now: float, among: list[Standing]) -> list[Standing]:
+        """Those where the call would not have to wait for a limit; all of them if it would have to everywhere."""
+        idle = [
+            standing
+            for standing in among
+            if (queue := group.by_standing[standing].queue) is None or queue(now, call) <= 0.0
+        ]
+        return idle or among
+
+    def _unable(self, call: Call) -> list[Candidate]:
+        wanted, tokens = needs(call.request), input_tokens(call.request)
+        return [candidate for candidate in self.candidates if lacking(candidate.deployment, wanted, tokens)]
+
+    def refusal(self, call: Call, now: float, spent: Sequence[Candidate]) -> GatewayError:
+        """Why nobody can be asked, as an error that says when it will be otherwise."""
+        wanted, tokens = needs(call.request), input_tokens(call.request)
+        reasons: list[str] = []
+        waits: list[float] = []
+        resting = False
+        for candidate in self.candidates:
+            if candidate in spent:
+                continue
+            name = candidate.deployment.name
+            lack = lacking(candidate.deployment, wanted, tokens)
+            if lack:
+                reasons.append(f"{name} {lack}")
+                continue
+            gate_s = 0.0 if candidate.gate is None else candidate.gate(now)
+            rest_s = candidate.standing.wait(now)
+            if gate_s > 0:
+                reasons.append(f"the circuit of {name} is open")
+            else:
+                resting = True
+                reasons.append(f"{name} {candidate.standing.reason(now)}")
+            waits.append(max(gate_s, rest_s))
+        said = f"route {self.name!r}: nobody can be asked: {'; '.join(reasons) or 'no deployment is left'}"
+        if not waits:
+            return BadRequest(said)
+        soonest = min(waits)
+        wait_s = soonest if soonest < float("inf") else None
+        return LimitReached(said, retry_after=wait_s) if resting else CircuitOpen(said, retry_after=wait_s)
+
+
+class Attempts:
+    """
+    The handler that asks a route's deployments until one delivers.
+
+    Args:
+        rules: The planner's.
+        rng: Where jitter comes from.
+        told: Called with each failed attempt's verdict.
+    """
+
+    def __init__(
+        self, rules: Rules, rng: Random, told: Callable[[Call, Candidate, GatewayError, Verdict], None] | None = None
+    ) -> None:
+        self._rules = rules
+        self._rng = rng
+        self._told = told
+
+    async def __call__(self, call: Call) -> Reply:
+        route: Route = call.way
+        now = call.runtime.now
+        candidate = route.choose(call, now(), ())
+        if candidate is None:
+            raise route.refusal(call, now(), ())
+        try:
+            return await self._ask(call, candidate, "first", 0.0)
+        except GatewayError as error:
+            return await self._repair(call, route, candidate, error)
+
+    async def _ask(self, call: Call, candidate: Candidate, reason: str, waited_s: float) -> Reply:
+        """One attempt, told to whoever keeps count."""
+        now = call.runtime.now
+        started = now()
+        standing, trail = candidate.standing, call.trail
+        standing.started(started)
+        candidate.budget.enter()
+        try:
+            reply = await candidate.handler(call.attempt(candidate.deployment))
+        except BaseException as error:
+            ended = now()
+            outcome = Outcome.of(error)
+            candidate.budget.leave()
+            standing.ended(ended, outcome, ended - started, None)
+            trail.upstream_s += ended - started
+            trail.attempts.append(_record(call, candidate, outcome, started, ended, reason, waited_s))
+            raise
+        ended = now()
+        if reply.first_token_s is None:
+            reply.first_token_s = ended - started
+        trail.upstream_s += ended - started
+        name = candidate.deployment.name
+        trail.attempts.append(
+            Attempt(name, "ok", "ok", 200, reply.request_id, started - call.started, ended - started, waited_s, reason)
+        )
+
+        def settle(outcome: Outcome) -> None:
+            candidate.budget.leave()
+            usage = outcome.usage
+            over = now()
+            standing.ended(over, outcome, over - started, None if usage is None else usage.output_tokens)
+            if outcome.error is not None:
+                # The answer broke off after it had begun: the record of its beginning is not the whole truth.
+                trail.attempts[-1] = _record(call, candidate, outcome, started, over, reason, waited_s)
+
+        reply.on_end(settle)
+        return reply
+
+    async def _repair(self, call: Call, route: Route, candidate: Candidate, error: GatewayError) -> Reply:
+        """What follows a failure: waits, other attempts, and in the end an answer or one error."""
+        now = call.runtime.now
+        plan = Plan(self._rules, call.deadline, self._rng, call.options.fallback)
+        errors = [error]
+        spent: list[Candidate] = []
+        held: RetryBudget | None = None
+        try:
+            while True:
+                others = [*spent, candidate]
+                if error.credential:
+                    others += _sharing(route, candidate)
+                # The others are looked for first, because whether there are any changes what is best here.
+                successor = route.choose(call, now(), others)
+                if held is None and error.outcome != "local":
+                    held = candidate.budget if candidate.budget.take() else None
+                verdict = plan.after(now(), candidate.deployment.name, error, successor is not None, held is not None)
+                self._rest(route, candidate, error, verdict, now())
+                if self._told is not None:
+                    self._told(call, candidate, error, verdict)
+                if verdict.action == "stop":
+                    raise _final(call, route, errors)
+                if verdict.action == "elsewhere" and successor is not None:
+                    spent = others
+                    candidate, reason = successor, "fallback"
+                else:
+                    reason = "again"
+                if not verdict.retry and held is not None:
+                    held.give_back()
+                    held = None
+                if verdict.delay_s > 0:
+                    call.trail.waited_s += verdict.delay_s
+                    await call.runtime.sleep(verdict.delay_s)
+                try:
+                    reply = await self._ask(call, candidate, reason, verdict.delay_s)
+                except GatewayError as failure:
+                    error = failure
+                    errors.append(error)
+                    continue
+                if held is not None:
+                    # The retry is in the air until its answer has ended.
+                    reply.on_end(_given_back(held))
+                    held = None
+                return reply
+        finally:
+            if held is not None:
+                held.give_back()
+
+    def _rest(self, route: Route, candidate: Candidate, error: GatewayError, verdict: Verdict, now: float) -> None:
+        if verdict.cool_s > 0:
+            candidate.standing.cool(now + verdict.cool_s)
+        if verdict.disable_credential:
+            rest_s = error.retry_after if error.retry_after is not None else CREDENTIAL_REST_S
+            for other in _sharing(route, candidate):
+                other.standing.disable(now + min(rest_s, CREDENTIAL_REST_MAX_S))
+
+
+CREDENTIAL_REST_S = 60.0  # seconds a key that was refused is left alone: a new one may have been set by then
+CREDENTIAL_REST_MAX_S = 3600.0  # seconds; an exhausted quota may ask for a day, but money may be added within the hour
+
+
+def _sharing(route: Route, candidate: Candidate) -> list[Candidate]:
+    """Those who use the same key at the same place, the candidate among them."""
+    deployment = candidate.deployment
+    if not deployment.credential:
+        return [candidate]
+    return [
+        other
+        for other in route.candidates
+        if other.deployment.credential == deployment.credential and other.deployment.origin == deployment.origin
+    ]
+
+
+def _given_back(budget: RetryBudget) -> Callable[[Outcome], None]:
+    def settle(outcome: Outcome) -> None:
+        budget.give_back()
+
+    return settle
+
+
+def _record(
+    call: Call, candidate: Candidate, outcome: Outcome, started: float, ended: float, reason: str, waited_s: float
+) -> Attempt:
+    error = outcome.error
+    known = isinstance(error, GatewayError)
+    return Attempt(
+        deployment=candidate.deployment.name,
+        outcome=outcome.name,
+        kind=error.kind if isinstance(error, GatewayError) else outcome.name,
+        status=error.status if known and isinstance(error, GatewayError) and outcome.name != "local" else None,
+        request_id=error.request_id if isinstance(error, GatewayError) else None,
+        started_s=started - call.started,
+        duration_s=ended - started,
+        waited_s=waited_s,
+        reason=reason,
+    )
+
+
+def _final(call: Call, route: Route, errors: list[GatewayError]) -> GatewayError:
+    """The error the caller sees: the last one, or all of them if several deployments failed."""
+    attempts = tuple(call.trail.attempts)
+    for error in errors:
+        error.attempts = attempts
+    names = _unique(attempt.deployment for attempt in attempts)
+    if len(names) < 2:
+        return errors[-1]
+    said = f"route {route.name!r}: {len(attempts)} attempts failed ({', '.join(names)}); the last: {errors[-1].message}"
+    return AllAttemptsFailed(said, errors, attempts=attempts)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

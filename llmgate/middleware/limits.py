@@ -1,0 +1,226 @@
+"""Not more than so many requests, tokens and calls at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from ..errors import DeadlineExceeded, GatewayClosed, GatewayError, LimitReached
+from ..policies.bucket import TokenBuckets
+from ..policies.concurrency import Slots
+from ..policies.per_key import PerKey
+from ..policies.queue import GRANTED, QUEUED, Limit, Limiter, Ticket, ring
+from ..policies.tokens import input_tokens, output_tokens
+from ..policies.window import SlidingWindow
+from ..types.call import Call, Handler
+from ..types.reply import Outcome, Reply
+from ..types.units import Duration, Rate
+from .base import Middleware, attended
+
+__all__ = ["RateLimit", "limited"]
+
+BURST_FREE_PER_MINUTE = 600  # above this many requests a minute, a whole minute at once would be a flood: one second's worth
+
+Amounts = Callable[[Call], dict[str, float]]
+
+
+class RateLimit(Middleware):
+    """
+    Let through only so much, for everybody together or for each of something.
+
+    Tokens are booked by an estimate before the call and settled by what the upstream reports after it. A call that
+    would have to wait longer than `max_wait` or its own deadline is refused at once, and has taken nothing.
+
+    Raises `LimitReached` with `retry_after`.
+    """
+
+    slot: ClassVar[str] = "before_cache"
+
+    per: Literal["gateway", "tenant", "route", "deployment"] = Field(
+        "gateway", description="who shares one limit: everybody, or each tenant, route or deployment by itself"
+    )
+    requests_per_minute: float | None = Field(None, gt=0, description="requests in a minute")
+    tokens_per_minute: float | None = Field(None, gt=0, description="tokens read and written in a minute")
+    requests: Rate | None = Field(None, description="requests in any time: 10/s, 1000/h")
+    tokens: Rate | None = Field(None, description="tokens in any time: 1000000/d")
+    max_concurrency: int | None = Field(None, ge=1, description="calls at a time")
+    burst: float | None = Field(None, gt=0, description="requests that may go at once after a rest")
+    strategy: Literal["token_bucket", "sliding_window"] = Field(
+        "token_bucket", description="a bucket that refills steadily, or never more than the limit in any window"
+    )
+    on_limit: Literal["wait", "reject"] = Field("wait", description="what happens to who comes too early")
+    max_wait: Duration = Field(30.0, ge=0, description="longest wait; who would wait longer is refused at once")
+    max_queue: int = Field(1000, ge=0, description="calls that may wait")
+    weights: dict[str, float] = Field(default_factory=dict, description="tenants that get more than the others, or less")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"requests": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> RateLimit:
+        if self.requests_per_minute is not None and self.requests is not None:
+            raise ValueError("give requests_per_minute or requests, not both")
+        if self.tokens_per_minute is not None and self.tokens is not None:
+            raise ValueError("give tokens_per_minute or tokens, not both")
+        if not self.rates() and self.max_concurrency is None:
+            raise ValueError("limits nothing; give requests_per_minute, tokens_per_minute, requests, tokens or max_concurrency")
+        return self
+
+    def rates(self) -> list[Limit]:
+        """The limits on requests and tokens."""
+        found: list[Limit] = []
+        if self.requests_per_minute is not None:
+            found.append(Limit("requests", self.requests_per_minute, 60.0, self._burst(self.requests_per_minute)))
+        if self.requests is not None:
+            found.append(Limit("requests", self.requests.limit, self.requests.per_s, self.burst))
+        if self.tokens_per_minute is not None:
+            found.append(Limit("tokens", self.tokens_per_minute, 60.0))
+        if self.tokens is not None:
+            found.append(Limit("tokens", self.tokens.limit, self.tokens.per_s))
+        return found
+
+    def _burst(self, per_minute: float) -> float:
+        if self.burst is not None:
+            return self.burst
+        return per_minute if per_minute <= BURST_FREE_PER_MINUTE else max(per_minute / 60, BURST_FREE_PER_MINUTE / 60)
+
+    def limiter(self) -> Limiter | None:
+        """A new limiter of the rates, None if there are none."""
+        rates = self.rates()
+        if not rates:
+            return None
+        options: dict[str, Any] = {"max_wait_s": self.max_wait, "max_queue": self.max_queue, "weights": self.weights}
+        return SlidingWindow(rates, **options) if self.strategy == "sliding_window" else TokenBuckets(rates, **options)
+
+    def slots(self) -> Limiter | None:
+        """A new limiter of the calls at a time, None if there is none."""
+        if self.max_concurrency is None:
+            return None
+        return Slots(self.max_concurrency, max_wait_s=self.max_wait, max_queue=self.max_queue, weights=self.weights)
+
+    def wrap(self, call_next: Handler) -> Handler:
+        """The handler behind the limits. Slots stand inside of rates: who waits for a slot has its tokens already."""
+        wait = self.on_limit == "wait"
+        if self.max_concurrency is not None:
+            call_next = limited(call_next, self._keyed(self.slots), _one_slot, wait, self.per)
+        rates = self.rates()
+        if rates:
+            amounts = _request_and_tokens if any(limit.name == "tokens" for limit in rates) else _one_request
+            call_next = limited(call_next, self._keyed(self.limiter), amounts, wait, self.per)
+        return call_next
+
+    def _keyed(self, make: Callable[[], Limiter | None]) -> Callable[[Call], Limiter]:
+        """Which limiter counts a call."""
+        match self.per:
+            case "tenant":
+                tenants = PerKey(lambda _: _made(make))
+                return lambda call: tenants.get(call.runtime.now(), call.options.tenant)
+            case "route":
+                routes = PerKey(lambda _: _made(make))
+                return lambda call: routes.get(call.runtime.now(), call.route)
+            case _:
+                only = _made(make)
+                return lambda call: only
+
+
+def _made(make: Callable[[], Limiter | None]) -> Limiter:
+    limiter = make()
+    assert limiter is not None, "asked only where something is limited"
+    return limiter
+
+
+ONE_REQUEST = {"requests": 1.0}
+ONE_SLOT = {"concurrency": 1.0}
+
+
+def _one_request(call: Call) -> dict[str, float]:
+    return ONE_REQUEST
+
+
+def _one_slot(call: Call) -> dict[str, float]:
+    return ONE_SLOT
+
+
+def _request_and_tokens(call: Call) -> dict[str, float]:
+    request = call.request
+    return {"requests": 1.0, "tokens": input_tokens(request) + output_tokens(request)}
+
+
+def limited(
+    call_next: Handler, limiter_of: Callable[[Call], Limiter], amounts_of: Amounts, wait: bool, per: str
+) -> Handler:
+    """`call_next`, asked only with a ticket; the ticket is settled when the reply has ended."""
+
+    async def held(call: Call) -> Reply:
+        now = call.runtime.now
+        limiter = limiter_of(call)
+        amounts = amounts_of(call)
+        ticket = limiter.submit(now(), amounts, tenant=call.options.tenant, deadline=call.deadline, wait=wait)
+        if ticket.state is not GRANTED:
+            await _granted(call, limiter, ticket, per)
+
+        def tell(outcome: Outcome) -> None:
+            moment = now()
+            freed = limiter.settle(moment, ticket, _used(outcome, amounts))
+            if freed:
+                ring(limiter, moment, freed)
+
+        return await attended(call_next(call), tell)
+
+    return held
+
+
+NOTHING_USED = {"requests": 1.0, "tokens": 0.0}
+NOT_SENT = {"requests": 0.0, "tokens": 0.0}
+UNBILLED = frozenset({"throttled", "quota_exhausted", "auth", "request", "policy"})
+
+
+def _used(outcome: Outcome, amounts: dict[str, float]) -> dict[str, float]:
+    """What was really used, as far as anybody knows; where nobody does, the estimate stands."""
+    usage = outcome.usage
+    if usage is not None and usage.total_tokens is not None:
+        return {"requests": 1.0, "tokens": float(usage.total_tokens)}
+    if not outcome.sent:
+        return NOT_SENT
+    return NOTHING_USED if outcome.name in UNBILLED else amounts
+
+
+async def _granted(call: Call, limiter: Limiter, ticket: Ticket, per: str) -> None:
+    """
+    Wait in the queue.
+
+    Raises:
+        LimitReached: If the wait is, or became, too long; nothing is taken then.
+    """
+    runtime = call.runtime
+    started = runtime.now()
+    try:
+        while ticket.state is QUEUED:
+            signal = runtime.signal()
+            ticket.wake = signal.set
+            if ticket.state is QUEUED:
+                await signal.wait(ticket.eta)
+            ring(limiter, runtime.now(), limiter.pump(runtime.now()))
+    except BaseException:
+        ring(limiter, runtime.now(), limiter.cancel(runtime.now(), ticket))
+        raise
+    call.trail.waited_s += runtime.now() - started
+    if ticket.state is not GRANTED:
+        raise _refusal(call, ticket, per)
+
+
+def _refusal(call: Call, ticket: Ticket, per: str) -> GatewayError:
+    if ticket.reason == "closed":
+        return GatewayClosed("the gateway is closing; nobody is let through any more")
+    if ticket.reason == "deadline" or call.deadline <= call.runtime.now():
+        return DeadlineExceeded("the call's time was over before a limit let it through")
+    whose = {"tenant": f"tenant {call.options.tenant!r}", "route": f"route {call.route!r}"}.get(per, f"this {per}")
+    if ticket.reason == "queue_full":
+        said = f"too many calls of {whose} are waiting already"
+    else:
+        said = f"the limit of {ticket.reason} for {whose} is reached"
+    return LimitReached(f"{said}; try again in {ticket.retry_after:.3g} s", retry_after=ticket.retry_after)

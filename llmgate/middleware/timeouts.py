@@ -1,0 +1,61 @@
+"""Every wait has an end: five clocks for an attempt, one for the call."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from ..policies.timers import Clocks, Timers
+from ..types.call import Call, Handler
+from ..types.reply import Reply
+from ..types.units import Duration
+from .base import Middleware
+
+__all__ = ["Timeouts"]
+
+
+class Timeouts(Middleware):
+    """
+    How long to wait, and for what.
+
+    Raises `DeadlineExceeded` when the call's own time is over and `UpstreamTimeout` (with `.timer`) when an
+    upstream was too slow.
+    """
+
+    slot: ClassVar[str] = "each_attempt"
+
+    total: Duration = Field(120.0, gt=0, description="for a call with a whole answer, all attempts and waits together")
+    stream_total: Duration | None = Field(
+        None, gt=0, description="the same for a stream; by default 600s, or `total` if that was set"
+    )
+    connect: Duration = Field(5.0, gt=0, description="for a connection, its TLS included")
+    write: Duration = Field(30.0, gt=0, description="for sending the request")
+    first_token: Duration = Field(60.0, gt=0, description="to the first content of a stream; pings are no content")
+    idle: Duration = Field(30.0, gt=0, description="between two reads of a stream that brought anything")
+    stall: Duration = Field(60.0, gt=0, description="between two pieces of content of a stream")
+    attempt: Duration | None = Field(None, gt=0, description="for one attempt; none: what is left of the total")
+
+    def totals(self) -> tuple[float, float]:
+        """Seconds for a call with a whole answer and for a stream."""
+        stream = self.stream_total
+        if stream is None:
+            stream = self.total if "total" in self.model_fields_set else 600.0
+        return self.total, stream
+
+    def wrap(self, call_next: Handler) -> Handler:
+        clocks = Clocks(
+            first_token_s=self.first_token,
+            idle_s=self.idle,
+            stall_s=self.stall,
+            attempt_s=float("inf") if self.attempt is None else self.attempt,
+            connect_s=self.connect,
+            write_s=self.write,
+        )
+
+        async def timed(call: Call) -> Reply:
+            # The call is the attempt's own copy, so its clocks may be set in place.
+            call.timers = Timers(clocks, call.runtime.now(), call.deadline, call.request.stream)
+            return await call_next(call)
+
+        return timed

@@ -1,0 +1,230 @@
+"""How an answer is kept: as JSON with a version, and on a disk with a seal.
+
+`load(dump(answer)) == answer` for every answer that is JSON at all (law: tests/laws/test_entry.py). What is read is
+data and never becomes code; what cannot be read is a `ValueError`, for whoever keeps it to throw away.
+
+An answer is kept without what belongs to the call that asked for it: its attempts, its price list, the word `cached`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
+from .usage import Usage
+from .wire import dumps, loads
+
+__all__ = ["Entry", "dump", "fresh", "load", "seal", "unseal"]
+
+T = TypeVar("T")
+
+VERSION = 1  # of the JSON; an entry of another one is a miss
+MAGIC = b"llmg\x01"  # of the seal, with its own version
+
+
+@dataclass(slots=True)
+class Entry:
+    """
+    What a store keeps under a key. Times are relative, so stores with different clocks can hand it to one another.
+
+    Attributes:
+        payload: The answer, as `dump` wrote it.
+        ttl_s: Seconds it has still to live.
+        age_s: Seconds since it was written.
+    """
+
+    payload: bytes
+    ttl_s: float
+    age_s: float = 0.0
+
+
+# What is written of each kind, besides what it is made of. `None` and empty values are left out.
+_COMMON = ("id", "model", "raw", "provider", "deployment", "request_id")
+
+
+def dump(answer: Answer) -> bytes:
+    """
+    Write an answer.
+
+    Raises:
+        ValueError: If something in it is not JSON: a NaN, an infinity, a lone surrogate.
+        TypeError: If something in it is of a type that JSON does not have, or the answer is of an unknown class.
+    """
+    writer = _WRITERS.get(type(answer))
+    if writer is None:
+        raise TypeError(f"{type(answer).__name__} is no answer that can be kept")
+    kind, write = writer
+    out: dict[str, Any] = {"v": VERSION, "kind": kind}
+    for name in _COMMON:
+        value = getattr(answer, name)
+        if value is not None and value != "":
+            out[name] = value
+    usage = _changed(answer.usage, _USAGE)
+    if usage:
+        if "cost" in usage:
+            usage["cost"] = str(usage["cost"])
+        out["usage"] = usage
+    write(answer, out)
+    return dumps(out)
+
+
+def load(payload: bytes) -> Answer:
+    """
+    Read what `dump` wrote; every call makes a new answer that shares nothing with any other.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    try:
+        values = loads(payload)
+        if values.pop("v") != VERSION:
+            raise ValueError("the entry was written by another version")
+        usage = values.get("usage")
+        if usage is not None:
+            if "cost" in usage:
+                usage["cost"] = Decimal(usage["cost"])
+            values["usage"] = Usage(**usage)
+        return _READERS[values.pop("kind")](values)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"the entry holds no answer: {type(error).__name__}") from None
+
+
+def _changed(value: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
+    """The fields that are not what they would be anyway."""
+    return {
+        name: here for name, default in defaults.items() if (here := getattr(value, name)) is not None and here != default
+    }
+
+
+def _write_response(answer: Any, out: dict[str, Any]) -> None:
+    if answer.created is not None:
+        out["created"] = answer.created
+    choices = out["choices"] = []
+    for choice in answer.choices:
+        values = _changed(choice, _CHOICE)
+        if choice.tool_calls:
+            values["tool_calls"] = [_changed(call, _TOOL_CALL) for call in choice.tool_calls]
+        choices.append(values)
+
+
+def _read_response(values: dict[str, Any]) -> Response:
+    choices = []
+    for choice in values["choices"]:
+        calls = choice.get("tool_calls")
+        if calls is not None:
+            choice["tool_calls"] = [ToolCall(**call) for call in calls]
+        choices.append(Choice(**choice))
+    values["choices"] = choices
+    return Response(**values)
+
+
+def _write_embeddings(answer: Any, out: dict[str, Any]) -> None:
+    out["vectors"] = answer.vectors
+
+
+def _read_embeddings(values: dict[str, Any]) -> Embeddings:
+    return Embeddings(**values)
+
+
+def _write_models(answer: Any, out: dict[str, Any]) -> None:
+    out["data"] = [_changed(model, _MODEL) for model in answer.data]
+
+
+def _read_models(values: dict[str, Any]) -> Models:
+    values["data"] = [Model(**model) for model in values["data"]]
+    return Models(**values)
+
+
+def _write_raw(answer: Any, out: dict[str, Any]) -> None:
+    out["status"], out["headers"] = answer.status, answer.headers
+    out["content"] = binascii.b2a_base64(answer.content, newline=False).decode()
+
+
+def _read_raw(values: dict[str, Any]) -> RawResponse:
+    values["content"] = binascii.a2b_base64(values["content"], strict_mode=True)
+    return RawResponse(**values)
+
+
+_WRITERS: Mapping[type[Answer], tuple[str, Callable[[Any, dict[str, Any]], None]]] = {
+    Response: ("response", _write_response),
+    Embeddings: ("embeddings", _write_embeddings),
+    Models: ("models", _write_models),
+    RawResponse: ("raw", _write_raw),
+}
+_READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
+    "response": _read_response,
+    "embeddings": _read_embeddings,
+    "models": _read_models,
+    "raw": _read_raw,
+}
+_UNSET = object()
+_USAGE = dict.fromkeys((field.name for field in fields(Usage)))
+_TOOL_CALL = {"id": "", "name": "", "arguments": "", "index": 0}
+_MODEL = {"id": _UNSET} | {field.name: field.default for field in fields(Model) if field.name != "id"}
+_CHOICE = {
+    field.name: [] if field.name == "citations" else {} if field.name == "extra" else field.default
+    for field in fields(Choice)
+    if field.name != "tool_calls"
+}
+
+_SEAL = struct.Struct("<5sIdd")
+
+
+def seal(key: bytes, payload: bytes, born: float, dies: float) -> bytes:
+    """
+    The entry as it lies on a disk, with its times and a checksum over everything, the key included.
+
+    A payload that a broken index would hand out for another key does not fit its seal.
+
+    Args:
+        born: When it was written, seconds since 1970.
+        dies: When it is too old, seconds since 1970.
+    """
+    return _SEAL.pack(MAGIC, _checksum(key, payload, born, dies), born, dies) + payload
+
+
+def unseal(key: bytes, data: object) -> tuple[bytes, float, float]:
+    """
+    The payload, and when it was born and dies.
+
+    Raises:
+        ValueError: If it is not what `seal` made for this key.
+    """
+    if not isinstance(data, bytes) or len(data) < _SEAL.size:
+        raise ValueError("the entry is no sealed entry")
+    magic, checksum, born, dies = _SEAL.unpack_from(data)
+    payload = data[_SEAL.size :]
+    if magic != MAGIC or checksum != _checksum(key, payload, born, dies):
+        raise ValueError("the entry's seal is broken")
+    return payload, born, dies
+
+
+def _checksum(key: bytes, payload: bytes, born: float, dies: float) -> int:
+    return zlib.crc32(payload, zlib.crc32(struct.pack("<dd", born, dies), zlib.crc32(key)))
+
+
+def fresh(answer: T) -> T:
+    """A copy of an answer that shares no list and no dict with it."""
+    copy: Any = object.__new__(type(answer))
+    for field in fields(answer):  # type: ignore[arg-type]
+        setattr(copy, field.name, _fresh(getattr(answer, field.name)))
+    return copy  # type: ignore[no-any-return]
+
+
+def _fresh(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {name: part if type(part) in _ATOMS else _fresh(part) for name, part in value.items()}
+    if kind is list:
+        return [part if type(part) in _ATOMS else _fresh(part) for part in value]
+    return fresh(value) if kind in _PARTS else value
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_PARTS = frozenset({Choice, ToolCall, Usage, Model})
