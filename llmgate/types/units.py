@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -98,6 +98,8 @@ def shown(value: object) -> str:
         return "a number that large"
     if isinstance(value, (int, float, Decimal, timedelta)):
         return str(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
     return "null" if value is None else f"a value of type {type(value).__name__}"
 
 

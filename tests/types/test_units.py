@@ -86,7 +86,7 @@ def test_a_duration_is_read_as_seconds(written: object, seconds: float) -> None:
         (parse_duration, "P1DT", '"P1DT" is not a duration; write 30s, 5m or 1h30m'),
         (parse_duration, True, "true is not a duration; write 30s, 5m or 1h30m"),
         (parse_duration, None, "null is not a duration; write 30s, 5m or 1h30m"),
-        (parse_duration, ["1s"], "a value of type list is not a duration; write 30s, 5m or 1h30m"),
+        (parse_duration, ["1s"], "a list is not a duration; write 30s, 5m or 1h30m"),
         (parse_duration, -3, "-3 is negative; a duration is zero or more: write 30s, 5m or 1h30m"),
         (parse_duration, "-3s", '"-3s" is negative; a duration is zero or more: write 30s, 5m or 1h30m'),
         (parse_duration, math.nan, "nan is not a finite duration; write 30s, 5m or 1h30m"),
