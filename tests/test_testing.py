@@ -200,10 +200,12 @@ class TestSteps:
         """
         assert (b"abababc", "fin") == played(server, Repeat([b"a", b"b"], times=3), b"c", Close())
 
-        server.answer([Repeat([b": ping\n\n"])], chat("meanwhile"))
-        with Client(server) as endless:
+        server.answer([Repeat([b": ping\n\n"])], [Repeat([b""])], chat("meanwhile"))
+        with Client(server) as endless, Client(server) as empty:
             endless.send()
             assert b": ping\n\n" * 1000 == endless.receive(8000)
+            empty.send()
+            assert server.wait_requests(3)
             assert 200 == httpx2.get(server.base_url).status_code
         assert server.wait_closed(2.0)
 
@@ -309,6 +311,16 @@ class TestHttp:
         assert [1, 1, 2] == [request.connection for request in server.requests]
         assert server.wait_closed(2.0)
         assert (0, 2) == (server.connections_open, server.connections_total)
+
+    def test_closes_when_the_client_asks(self, server: ScriptedServer) -> None:
+        """
+        `connection: close` in the request ends the connection behind the answer.
+        """
+        server.answer([b"bye"])
+
+        with Client(server) as client:
+            client.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert (b"bye", "fin") == client.until_end()
 
     def test_serves_pipelined_requests_in_order(self, server: ScriptedServer) -> None:
         """
@@ -1030,6 +1042,7 @@ class TestScript:
             runtime.run(script(call_for(runtime)))
 
         assert ["Hel", "lo", "a"] == texts
+        assert 0 == script.closed
 
     def test_tells_of_streams_closed_early(self) -> None:
         """

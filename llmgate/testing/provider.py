@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -111,28 +112,25 @@ class _Stream:
         self._script = script
         self._sleep = call.runtime.sleep
         self._at: dict[str, Any] = {"id": f"scripted-{number}", "model": call.request.model or "scripted"}
-        self._pieces = iter(pieces)
-        self._end = iter((StreamInterrupted("the scripted stream broke"),)) if broken else script._end(self._at)
-        self._over = False
+        end = (StreamInterrupted("the scripted stream broke"),) if broken else script._end(self._at)
+        self._pieces = itertools.chain(pieces, end)
+        self._broken = False
 
     async def read(self) -> Sequence[Chunk]:
         piece: Any = next(self._pieces, None)
-        if piece is None:
-            piece = next(self._end, None)
         while isinstance(piece, Delay):
             await self._sleep(piece.seconds)
             piece = piece.item
         if piece is None:
-            self._over = True
             return ()
         if isinstance(piece, (BaseException, type)):
-            self._over = True
+            self._broken = True
             raise _fresh(piece)
         return (Chunk(text=piece, **self._at) if isinstance(piece, str) else piece,)
 
     async def close(self) -> None:
-        if not self._over:
-            self._over = True
+        # A reply closes what broke, too; that is no reader who had enough.
+        if not self._broken:
             with self._script._lock:
                 self._script.closed += 1
 
