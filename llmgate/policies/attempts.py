@@ -199,10 +199,14 @@ class Plan:
         elif self.asked and not budget_ok:
             reason = f"{error.kind}; too many retries are in the air already"
         elif again and asks_s and asks_s > rules.max_server_delay_s:
-            reason = f"{error.kind}; it asks for {asks_s:g}s, and nobody waits longer than {rules.max_server_delay_s:g}s"
+            reason = (
+                f"{error.kind}; it asks for {asks_s:g}s, and nobody waits longer than {rules.max_server_delay_s:g}s"
+            )
         elif again and self._fits(now, delay_s):
             action = "again"
-            reason = f"{error.kind}; it asks for {asks_s:g}s" if asks_s else f"{outcome}; once more after {delay_s:.2f}s"
+            reason = (
+                f"{error.kind}; it asks for {asks_s:g}s" if asks_s else f"{error.kind}; once more after {delay_s:.2f}s"
+            )
         elif movable and self._fits(now, 0.0):
             action = "elsewhere"
             reason = f"{error.kind}; another deployment may do better"

@@ -229,7 +229,9 @@ class Breaker:
         if not 1 <= probe_successes <= probes:
             raise ValueError(f"probe_successes ({probe_successes}) must be at least 1 and at most probes ({probes})")
         if min(threshold, minimum_calls) < 1 or min(window_s, open_s, lease_s, failure_ratio, slow_ratio) <= 0.0:
-            raise ValueError("threshold, minimum_calls, window_s, open_s, lease_s and the ratios must be more than 0")
+            raise ValueError(
+                "threshold, minimum_calls, window_s, open_s, lease_s, failure_ratio and slow_ratio must be more than 0"
+            )
         if not 0.0 <= jitter < 1.0:
             raise ValueError(f"jitter must be at least 0 and less than 1, not {jitter}")
         self._threshold = threshold
@@ -353,7 +355,7 @@ class Breaker:
         if self._state == "open":
             return f"<Breaker open, probe in {max(0.0, self._until - self._heard):.1f}s>"
         if self._state == "half_open":
-            return f"<Breaker half_open, {len(self._probes)} probes in the air, {self._successes} succeeded>"
+            return f"<Breaker half_open, {len(self._probes)} of {self._probe_limit} probes in the air, {self._successes} succeeded>"
         if self._state == "closed" and self._consecutive:
             return f"<Breaker closed, {self._consecutive} failures in a row>"
         return f"<Breaker {self._state}>"

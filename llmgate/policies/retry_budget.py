@@ -70,4 +70,4 @@ class RetryBudget:
             self.retries -= 1
 
     def __repr__(self) -> str:
-        return f"<RetryBudget {self.retries} retries among {self.in_flight} calls>"
+        return f"<RetryBudget calls in the air: {self.in_flight}, retries: {self.retries}>"
