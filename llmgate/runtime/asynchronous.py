@@ -100,6 +100,8 @@ class AsyncioRuntime:
         self._keep(task)
         return _LoopTask(task)
 
+    detach = spawn
+
     def _keep(self, task: asyncio.Task[Any]) -> None:
         # The loop holds its tasks weakly; somebody has to hold them.
         self._tasks.add(task)

@@ -69,6 +69,10 @@ class BlockingRuntime:
     def spawn(self, work: Coroutine[Any, Any, object]) -> _ThreadTask:
         return _ThreadTask(work)
 
+    def detach(self, work: Coroutine[Any, Any, object]) -> _DoneTask:
+        drive(work)
+        return _DoneTask()
+
     async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine that does need an event loop: on a loop of its own, in a thread of its own if this one has a loop."""
         import asyncio
@@ -114,6 +118,18 @@ class _ThreadSignal:
                 return True
             if left <= 3600.0:
                 return False
+
+
+class _DoneTask:
+    """Work that has ended already."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Nothing to do."""
+
+    async def wait(self) -> None:
+        """Nothing to wait for."""
 
 
 class _ThreadTask:

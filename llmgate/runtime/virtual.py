@@ -131,6 +131,8 @@ class VirtualRuntime:
         self._ready.append(task)
         return task
 
+    detach = spawn
+
     def wake(self, task: VirtualTask) -> None:
         if not task.done and task not in self._ready:
             self._ready.append(task)

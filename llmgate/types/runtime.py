@@ -76,6 +76,13 @@ class Runtime(Protocol):
         """Await `work` out of reach of the caller's cancellation; the blocking runtime runs it in place."""
         ...
 
+    def detach(self, work: Coroutine[Any, Any, object]) -> Task:
+        """
+        As `spawn`, for a caller that waits for the work anyway: the blocking runtime needs no thread for it,
+        it runs the work in place and returns when it has ended.
+        """
+        ...
+
     async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine that needs an event loop, wherever there is one; the blocking runtime makes one."""
         ...
