@@ -6,6 +6,7 @@ The loop asks and tells; it decides nothing. Who is asked is the route's balance
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from random import Random
 from typing import ClassVar, Literal
 
@@ -15,7 +16,7 @@ from ..errors import AllAttemptsFailed, BadRequest, CircuitOpen, GatewayError, L
 from ..policies.attempts import FALLBACK_ON, MAX_ATTEMPTS_HARD, MAX_ATTEMPTS_TOTAL, Plan, Rules, Verdict
 from ..policies.backoff import Backoff
 from ..policies.retry_budget import RetryBudget
-from ..policies.routing import Balancer, Standing, lacking, needs
+from ..policies.routing import Balancer, Standing, eligible, needs
 from ..policies.tokens import input_tokens
 from ..types.call import Attempt, Call, Handler
 from ..types.deployment import Deployment
@@ -110,14 +111,50 @@ class Candidate:
 
 
 class Group:
-    """Deployments among which a balancer chooses."""
+    """
+    Deployments among which a balancer chooses.
 
-    __slots__ = ("balancer", "by_standing", "candidates")
+    Args:
+        price_of: What a call will probably cost at a deployment, for balancers that ask.
+    """
 
-    def __init__(self, balancer: Balancer, candidates: Sequence[Candidate]) -> None:
+    __slots__ = ("balancer", "by_standing", "candidates", "price_of", "standings")
+
+    def __init__(
+        self,
+        balancer: Balancer,
+        candidates: Sequence[Candidate],
+        price_of: Callable[[Call, Standing], Decimal | None] | None = None,
+    ) -> None:
         self.balancer = balancer
         self.candidates = tuple(candidates)
+        self.standings = [candidate.standing for candidate in candidates]
         self.by_standing = {candidate.standing: candidate for candidate in candidates}
+        self.price_of = price_of
+
+    def ready(self, now: float, spent: Sequence[Candidate]) -> list[Standing]:
+        """Those that can be asked at once, as far as their own state goes."""
+        return [
+            candidate.standing
+            for candidate in self.candidates
+            if candidate.standing.available(now)
+            and (candidate.gate is None or candidate.gate(now) <= 0.0)
+            and candidate not in spent
+        ]
+
+    def without_queues(self, call: Call, now: float, among: list[Standing]) -> list[Standing]:
+        """Those where the call would not have to wait for a limit; all of them if it would have to everywhere."""
+        idle = [
+            standing for standing in among if (queue := self.by_standing[standing].queue) is None or queue(now, call) <= 0
+        ]
+        return idle or among
+
+    def pick(self, call: Call, now: float, among: list[Standing]) -> Standing:
+        """The balancer's choice."""
+        price_of = self.price_of
+        if price_of is None or not self.balancer.asks_price:
+            return self.balancer.pick(now, among)
+        return self.balancer.pick(now, among, lambda standing: price_of(call, standing))
 
 
 class Route:
@@ -128,7 +165,6 @@ class Route:
         name: As callers write it.
         groups: At least one.
         fingerprint: Tells two routes apart in cache keys, by everything that may make their answers differ.
-        region: If given, no deployment of another region is asked, whatever happens.
     """
 
     __slots__ = ("candidates", "fingerprint", "groups", "name", "selective")
@@ -146,64 +182,40 @@ class Route:
 
     def choose(self, call: Call, now: float, spent: Sequence[Candidate]) -> Candidate | None:
         """Who is asked next, or None if nobody can be; `spent` are those who had their turn."""
-        unable = self._unable(call) if self.selective else ()
         for group in self.groups:
-            among = [
-                candidate.standing
-                for candidate in group.candidates
-                if candidate not in spent
-                and candidate not in unable
-                and candidate.standing.available(now)
-                and (candidate.gate is None or candidate.gate(now) <= 0.0)
-            ]
+            among = group.ready(now, spent)
+            if self.selective or not among:
+                among = self._fit(group, call, now, spent)
+            if not among:
+                continue
             if len(among) > 1:
-                among = self._without_queues(group, call, now, among)
-                return group.by_standing[group.balancer.pick(now, among)]
-            if among:
-                return group.by_standing[among[0]]
+                among = group.without_queues(call, now, among)
+            return group.by_standing[group.pick(call, now, among)]
         return None
 
-    def _without_queues(self, group: Group, call: Call, now: float, among: list[Standing]) -> list[Standing]:
-        """Those where the call would not have to wait for a limit; all of them if it would have to everywhere."""
-        idle = [
-            standing
-            for standing in among
-            if (queue := group.by_standing[standing].queue) is None or queue(now, call) <= 0.0
-        ]
-        return idle or among
-
-    def _unable(self, call: Call) -> list[Candidate]:
-        wanted, tokens = needs(call.request), input_tokens(call.request)
-        return [candidate for candidate in self.candidates if lacking(candidate.deployment, wanted, tokens)]
+    def _fit(self, group: Group, call: Call, now: float, spent: Sequence[Candidate]) -> list[Standing]:
+        """The slow way, for a request that not everybody can take, and for a group that seems to have nobody."""
+        tokens = input_tokens(call.request) if self.selective else 0
+        tried = [candidate.standing for candidate in spent]
+        return eligible(now, group.standings, needs(call.request), tokens, tried).candidates
 
     def refusal(self, call: Call, now: float, spent: Sequence[Candidate]) -> GatewayError:
         """Why nobody can be asked, as an error that says when it will be otherwise."""
+        tried = [candidate.standing for candidate in spent]
         wanted, tokens = needs(call.request), input_tokens(call.request)
         reasons: list[str] = []
         waits: list[float] = []
-        resting = False
-        for candidate in self.candidates:
-            if candidate in spent:
-                continue
-            name = candidate.deployment.name
-            lack = lacking(candidate.deployment, wanted, tokens)
-            if lack:
-                reasons.append(f"{name} {lack}")
-                continue
-            gate_s = 0.0 if candidate.gate is None else candidate.gate(now)
-            rest_s = candidate.standing.wait(now)
-            if gate_s > 0:
-                reasons.append(f"the circuit of {name} is open")
-            else:
-                resting = True
-                reasons.append(f"{name} {candidate.standing.reason(now)}")
-            waits.append(max(gate_s, rest_s))
+        for group in self.groups:
+            found = eligible(now, group.standings, wanted, tokens, tried)
+            reasons += [f"{name} {reason}" for name, reason in found.left_out]
+            if found.retry_after_s is not None:
+                waits.append(found.retry_after_s)
         said = f"route {self.name!r}: nobody can be asked: {'; '.join(reasons) or 'no deployment is left'}"
         if not waits:
-            return BadRequest(said)
-        soonest = min(waits)
-        wait_s = soonest if soonest < float("inf") else None
-        return LimitReached(said, retry_after=wait_s) if resting else CircuitOpen(said, retry_after=wait_s)
+            unhealthy = any(not candidate.standing.healthy for candidate in self.candidates)
+            return CircuitOpen(said) if unhealthy else BadRequest(said)
+        open_circuit = any(candidate.gate is not None and candidate.gate(now) > 0 for candidate in self.candidates)
+        return (CircuitOpen if open_circuit else LimitReached)(said, retry_after=min(waits))
 
 
 class Attempts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -10,20 +10,21 @@ from pydantic import Field, model_validator
 from ..errors import DeadlineExceeded, GatewayClosed, GatewayError, LimitReached
 from ..policies.bucket import TokenBuckets
 from ..policies.concurrency import Slots
-from ..policies.per_key import PerKey
-from ..policies.queue import GRANTED, QUEUED, Limit, Limiter, Ticket, ring
-from ..policies.tokens import input_tokens, output_tokens
+from ..policies.keyed import PerKey
+from ..policies.limiter import FairLimiter, Limit
+from ..policies.queue import GRANTED, QUEUED, Limiter, Ticket, ring
+from ..policies.tokens import Outputs, input_tokens, output_tokens
 from ..policies.window import SlidingWindow
 from ..types.call import Call, Handler
 from ..types.reply import Outcome, Reply
 from ..types.units import Duration, Rate
 from .base import Middleware, attended
 
-__all__ = ["RateLimit", "limited"]
+__all__ = ["RateLimit", "amounts_of", "limited"]
 
 BURST_FREE_PER_MINUTE = 600  # above this many requests a minute, a whole minute at once would be a flood: one second's worth
 
-Amounts = Callable[[Call], dict[str, float]]
+SLOTS = "concurrency"  # how the policy of slots calls its only dimension
 
 
 class RateLimit(Middleware):
@@ -88,7 +89,7 @@ class RateLimit(Middleware):
             return self.burst
         return per_minute if per_minute <= BURST_FREE_PER_MINUTE else max(per_minute / 60, BURST_FREE_PER_MINUTE / 60)
 
-    def limiter(self) -> Limiter | None:
+    def limiter(self) -> FairLimiter | None:
         """A new limiter of the rates, None if there are none."""
         rates = self.rates()
         if not rates:
@@ -96,75 +97,58 @@ class RateLimit(Middleware):
         options: dict[str, Any] = {"max_wait_s": self.max_wait, "max_queue": self.max_queue, "weights": self.weights}
         return SlidingWindow(rates, **options) if self.strategy == "sliding_window" else TokenBuckets(rates, **options)
 
-    def slots(self) -> Limiter | None:
+    def slots(self) -> FairLimiter | None:
         """A new limiter of the calls at a time, None if there is none."""
         if self.max_concurrency is None:
             return None
         return Slots(self.max_concurrency, max_wait_s=self.max_wait, max_queue=self.max_queue, weights=self.weights)
 
     def wrap(self, call_next: Handler) -> Handler:
-        """The handler behind the limits. Slots stand inside of rates: who waits for a slot has its tokens already."""
-        wait = self.on_limit == "wait"
-        if self.max_concurrency is not None:
-            call_next = limited(call_next, self._keyed(self.slots), _one_slot, wait, self.per)
-        rates = self.rates()
-        if rates:
-            amounts = _request_and_tokens if any(limit.name == "tokens" for limit in rates) else _one_request
-            call_next = limited(call_next, self._keyed(self.limiter), amounts, wait, self.per)
-        return call_next
+        """The handler behind the limits."""
+        return limited(call_next, self.build(), self.on_limit == "wait", self.per)
 
-    def _keyed(self, make: Callable[[], Limiter | None]) -> Callable[[Call], Limiter]:
-        """Which limiter counts a call."""
-        match self.per:
-            case "tenant":
-                tenants = PerKey(lambda _: _made(make))
-                return lambda call: tenants.get(call.runtime.now(), call.options.tenant)
-            case "route":
-                routes = PerKey(lambda _: _made(make))
-                return lambda call: routes.get(call.runtime.now(), call.route)
-            case _:
-                only = _made(make)
-                return lambda call: only
+    def build(self) -> list[Limiter]:
+        """New limiters, the outer one first. Slots stand inside of rates: who waits for a slot has its tokens already."""
+        return [self._keyed(make) for make in (self.limiter, self.slots) if make() is not None]
+
+    def _keyed(self, make: Callable[[], FairLimiter | None]) -> Limiter:
+        def made(key: str) -> FairLimiter:
+            limiter = make()
+            assert limiter is not None, "asked only where something is limited"
+            return limiter
+
+        return PerKey(made) if self.per in ("tenant", "route") else made("")
 
 
-def _made(make: Callable[[], Limiter | None]) -> Limiter:
-    limiter = make()
-    assert limiter is not None, "asked only where something is limited"
-    return limiter
+def limited(call_next: Handler, limiters: Sequence[Limiter], wait: bool, per: str) -> Handler:
+    """`call_next`, asked only with a ticket of each limiter; a ticket is settled when the reply has ended."""
+    outputs = Outputs()
+    for limiter in reversed(limiters):
+        call_next = _held(call_next, limiter, wait, per, outputs)
+    return call_next
 
 
-ONE_REQUEST = {"requests": 1.0}
-ONE_SLOT = {"concurrency": 1.0}
-
-
-def _one_request(call: Call) -> dict[str, float]:
-    return ONE_REQUEST
-
-
-def _one_slot(call: Call) -> dict[str, float]:
-    return ONE_SLOT
-
-
-def _request_and_tokens(call: Call) -> dict[str, float]:
+def amounts_of(call: Call, outputs: Outputs) -> dict[str, float]:
+    """What the call will probably use of each dimension."""
     request = call.request
-    return {"requests": 1.0, "tokens": input_tokens(request) + output_tokens(request)}
+    return {"requests": 1.0, "tokens": float(input_tokens(request) + output_tokens(request, outputs.usual)), SLOTS: 1.0}
 
 
-def limited(
-    call_next: Handler, limiter_of: Callable[[Call], Limiter], amounts_of: Amounts, wait: bool, per: str
-) -> Handler:
-    """`call_next`, asked only with a ticket; the ticket is settled when the reply has ended."""
+def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: Outputs) -> Handler:
+    key_of = {"tenant": _tenant, "route": _route}.get(per, _tenant)
 
     async def held(call: Call) -> Reply:
         now = call.runtime.now
-        limiter = limiter_of(call)
-        amounts = amounts_of(call)
-        ticket = limiter.submit(now(), amounts, tenant=call.options.tenant, deadline=call.deadline, wait=wait)
+        amounts = amounts_of(call, outputs)
+        ticket = limiter.submit(now(), amounts, tenant=key_of(call), deadline=call.deadline, wait=wait)
         if ticket.state is not GRANTED:
-            await _granted(call, limiter, ticket, per)
+            await _granted(call, ticket, per)
 
         def tell(outcome: Outcome) -> None:
             moment = now()
+            usage = outcome.usage
+            if usage is not None and outcome.name == "ok":
+                outputs.record(usage.output_tokens)
             freed = limiter.settle(moment, ticket, _used(outcome, amounts))
             if freed:
                 ring(limiter, moment, freed)
@@ -174,8 +158,16 @@ def limited(
     return held
 
 
-NOTHING_USED = {"requests": 1.0, "tokens": 0.0}
-NOT_SENT = {"requests": 0.0, "tokens": 0.0}
+def _tenant(call: Call) -> str:
+    return call.options.tenant
+
+
+def _route(call: Call) -> str:
+    return call.route
+
+
+NOTHING_USED = {"requests": 1.0, "tokens": 0.0, SLOTS: 0.0}
+NOT_SENT = {"requests": 0.0, "tokens": 0.0, SLOTS: 0.0}
 UNBILLED = frozenset({"throttled", "quota_exhausted", "auth", "request", "policy"})
 
 
@@ -183,20 +175,21 @@ def _used(outcome: Outcome, amounts: dict[str, float]) -> dict[str, float]:
     """What was really used, as far as anybody knows; where nobody does, the estimate stands."""
     usage = outcome.usage
     if usage is not None and usage.total_tokens is not None:
-        return {"requests": 1.0, "tokens": float(usage.total_tokens)}
+        # An answer out of the cache has used no tokens, but it was a request.
+        return {"requests": 1.0, "tokens": float(usage.total_tokens), SLOTS: 0.0}
     if not outcome.sent:
         return NOT_SENT
     return NOTHING_USED if outcome.name in UNBILLED else amounts
 
 
-async def _granted(call: Call, limiter: Limiter, ticket: Ticket, per: str) -> None:
+async def _granted(call: Call, ticket: Ticket, per: str) -> None:
     """
     Wait in the queue.
 
     Raises:
         LimitReached: If the wait is, or became, too long; nothing is taken then.
     """
-    runtime = call.runtime
+    runtime, limiter = call.runtime, ticket.limiter
     started = runtime.now()
     try:
         while ticket.state is QUEUED:

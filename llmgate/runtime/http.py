@@ -181,7 +181,8 @@ class Body:
                 part = inflate.decompress(data, INFLATE_STEP_BYTES)
                 size += len(part)
                 parts.append(part)
-                bomb = size > INFLATE_FREE_BYTES and size > INFLATE_RATIO_MAX * self._wire
+                packed = self._wire - len(inflate.unconsumed_tail)
+                bomb = size > INFLATE_FREE_BYTES and size > INFLATE_RATIO_MAX * packed
                 if bomb or size > self._limit:
                     raise ProtocolError("the answer unpacks to far more than was sent")
                 data = inflate.unconsumed_tail

@@ -52,8 +52,10 @@ class Lanes:
 
     async def send(self, request: WireRequest, until: float) -> _LaneResponse:
         wire = self._written(request)
+        stale = False
         while True:
-            lane = self._take(request.origin)
+            # Where one idle connection was closed the others most likely are; the request is sent twice at most.
+            lane = None if stale else self._take(request.origin)
             fresh = lane is None
             if lane is None:
                 lane = self._port(request.origin, self._context(request.origin), self._options)
@@ -69,8 +71,9 @@ class Lanes:
                 lane.abort()
                 # The upstream had closed a connection that was idle; it has seen nothing of this request.
                 if not fresh and lane.received == 0 and isinstance(error, _BROKEN):
+                    stale = True
                     continue
-                raise _translated(error, request) from None
+                raise _translated(error, request, until) from None
 
     def _written(self, request: WireRequest) -> httpcore2.Request:
         scheme, _, authority = request.origin.partition("://")
@@ -138,10 +141,12 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _translated(error: BaseException, request: WireRequest) -> BaseException:
+def _translated(error: BaseException, request: WireRequest, until: float) -> BaseException:
     """Our word for what the library raised; what is not about the network passes unchanged."""
     where = request.origin
     match error:
+        case httpcore2.TimeoutException() if time.monotonic() >= until:
+            return TimeoutError()
         case httpcore2.ConnectTimeout():
             return UpstreamTimeout(f"no connection to {where} in {request.timeouts.connect_s:g} s", timer="connect")
         case httpcore2.WriteTimeout():
@@ -316,6 +321,9 @@ class _ThreadLine(httpcore2.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # A socket whose time is up still hands over what is there; a stream without end would never time out.
+        if self._lane.until <= time.monotonic():
+            raise httpcore2.ReadTimeout
         data = self._stream.read(max_bytes, _left(self._lane.until))
         self._lane.received += len(data)
         return data

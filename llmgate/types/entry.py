@@ -9,6 +9,7 @@ An answer is kept without what belongs to the call that asked for it: its attemp
 from __future__ import annotations
 
 import binascii
+import copy
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -16,13 +17,14 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
+from .call import Attempt
+from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
 from .usage import Usage
 from .wire import dumps, loads
 
 __all__ = ["Entry", "dump", "fresh", "load", "seal", "unseal"]
 
-T = TypeVar("T")
+A = TypeVar("A", bound=Answer)
 
 VERSION = 1  # of the JSON; an entry of another one is a miss
 MAGIC = b"llmg\x01"  # of the seal, with its own version
@@ -98,7 +100,9 @@ def load(payload: bytes) -> Answer:
 def _changed(value: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
     """The fields that are not what they would be anyway."""
     return {
-        name: here for name, default in defaults.items() if (here := getattr(value, name)) is not None and here != default
+        name: here
+        for name, default in defaults.items()
+        if (here := getattr(value, name)) is not None and here != default
     }
 
 
@@ -151,23 +155,52 @@ def _read_raw(values: dict[str, Any]) -> RawResponse:
     return RawResponse(**values)
 
 
+def _write_value(answer: Any, out: dict[str, Any]) -> None:
+    _insist(answer.value)
+    out["value"] = answer.value
+
+
+def _insist(value: Any) -> None:
+    """What a function returned must come back as it was: not a list for a tuple, not a text for a number as a key."""
+    kind = type(value)
+    if kind is dict:
+        if any(type(name) is not str for name in value):
+            raise TypeError("a key that is no text")
+        for part in value.values():
+            _insist(part)
+    elif kind is list:
+        for part in value:
+            _insist(part)
+    elif kind not in _JSON:
+        raise TypeError(f"{kind.__name__} is not JSON")
+
+
+def _read_value(values: dict[str, Any]) -> Value:
+    return Value(**values)
+
+
+_JSON = frozenset({str, int, float, bool, type(None)})
 _WRITERS: Mapping[type[Answer], tuple[str, Callable[[Any, dict[str, Any]], None]]] = {
     Response: ("response", _write_response),
     Embeddings: ("embeddings", _write_embeddings),
     Models: ("models", _write_models),
     RawResponse: ("raw", _write_raw),
+    Value: ("value", _write_value),
 }
 _READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
     "response": _read_response,
     "embeddings": _read_embeddings,
     "models": _read_models,
     "raw": _read_raw,
+    "value": _read_value,
 }
 _UNSET = object()
-_USAGE = dict.fromkeys((field.name for field in fields(Usage)))
-_TOOL_CALL = {"id": "", "name": "", "arguments": "", "index": 0}
-_MODEL = {"id": _UNSET} | {field.name: field.default for field in fields(Model) if field.name != "id"}
-_CHOICE = {
+_USAGE: Mapping[str, object] = dict.fromkeys((field.name for field in fields(Usage)))
+_TOOL_CALL: Mapping[str, object] = {"id": "", "name": "", "arguments": "", "index": 0}
+_MODEL: Mapping[str, object] = {"id": _UNSET} | {
+    field.name: field.default for field in fields(Model) if field.name != "id"
+}
+_CHOICE: Mapping[str, object] = {
     field.name: [] if field.name == "citations" else {} if field.name == "extra" else field.default
     for field in fields(Choice)
     if field.name != "tool_calls"
@@ -209,12 +242,19 @@ def _checksum(key: bytes, payload: bytes, born: float, dies: float) -> int:
     return zlib.crc32(payload, zlib.crc32(struct.pack("<dd", born, dies), zlib.crc32(key)))
 
 
-def fresh(answer: T) -> T:
-    """A copy of an answer that shares no list and no dict with it."""
-    copy: Any = object.__new__(type(answer))
-    for field in fields(answer):  # type: ignore[arg-type]
-        setattr(copy, field.name, _fresh(getattr(answer, field.name)))
-    return copy  # type: ignore[no-any-return]
+def fresh(answer: A) -> A:
+    """
+    A copy of an answer that shares nothing with it that could change.
+
+    Raises:
+        Exception: Whatever a wrapped function's own value raises when it is copied.
+    """
+    copied: Any = object.__new__(type(answer))
+    for field in fields(answer):
+        value = getattr(answer, field.name)
+        # A price list is nobody's to change, and large.
+        setattr(copied, field.name, value if field.name == "priced" else _fresh(value))
+    return copied  # type: ignore[no-any-return]
 
 
 def _fresh(value: Any) -> Any:
@@ -223,8 +263,14 @@ def _fresh(value: Any) -> Any:
         return {name: part if type(part) in _ATOMS else _fresh(part) for name, part in value.items()}
     if kind is list:
         return [part if type(part) in _ATOMS else _fresh(part) for part in value]
-    return fresh(value) if kind in _PARTS else value
+    if kind in _ATOMS:
+        return value
+    if kind in _PARTS:
+        return kind(*[_fresh(getattr(value, name)) for name in _PARTS[kind]])
+    return copy.deepcopy(value)
 
 
-_ATOMS = frozenset({str, int, float, bool, type(None)})
-_PARTS = frozenset({Choice, ToolCall, Usage, Model})
+_ATOMS = frozenset({str, int, float, bool, type(None), bytes, Decimal})
+_PARTS: Mapping[type, tuple[str, ...]] = {
+    part: tuple(field.name for field in fields(part)) for part in (Choice, ToolCall, Usage, Model, Attempt)
+}

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 __all__ = ["Message", "Request", "Verb"]
 
-Verb = Literal["chat", "complete", "embed", "models", "request"]
-"""What a provider can be asked to do; `request` is anything else it has, passed through."""
+Verb = Literal["chat", "complete", "embed", "models", "request", "call"]
+"""
+What can be asked for. `request` is anything else a provider has, passed through; `call` runs a wrapped function.
+"""
 
 
 @dataclass(slots=True)

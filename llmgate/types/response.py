@@ -29,6 +29,7 @@ __all__ = [
     "RawResponse",
     "Response",
     "ToolCall",
+    "Value",
     "explode",
     "fold",
 ]
@@ -46,12 +47,15 @@ class ToolCall:
         name: The tool's name; empty in a piece that only continues a call.
         arguments: JSON as the model wrote it; in a chunk the next part of it.
         index: Which of several parallel calls this is.
+        extra: More keys of the call that the upstream wants back in the next turn (Google's thought signatures in
+            `extra_content`; `type` of a tool that is no function).
     """
 
     id: str = ""
     name: str = ""
     arguments: str = ""
     index: int = 0
+    extra: dict[str, Any] | None = None
 
     def parsed(self) -> Any:
         """
@@ -63,7 +67,11 @@ class ToolCall:
         return loads(self.arguments) if self.arguments.strip() else {}
 
     def to_openai(self) -> dict[str, Any]:
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        extra = self.extra or {}
+        if extra.get("type") == "custom":
+            return {"id": self.id, "custom": {"name": self.name, "input": self.arguments}} | extra
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function} | extra
 
 
 @dataclass(slots=True)
@@ -272,6 +280,13 @@ class RawResponse(Answer):
         return loads(self.content)
 
 
+@dataclass(slots=True, kw_only=True)
+class Value(Answer):
+    """What a wrapped function returned, if that is none of the above; of a generator, the list of what it yielded."""
+
+    value: Any = None
+
+
 @dataclass(slots=True)
 class Chunk:
     """
@@ -350,6 +365,8 @@ def _openai_tool_delta(call: ToolCall) -> dict[str, Any]:
         function["name"] = call.name
     if call.id:
         out |= {"id": call.id, "type": "function"}
+    if call.extra:
+        out |= call.extra
     return out
 
 
@@ -492,6 +509,8 @@ class _Parts:
         # Some upstreams repeat the name with every piece; a name is set, never joined.
         call.id = call.id or piece.id
         call.name = call.name or piece.name
+        if piece.extra:
+            call.extra = _joined(call.extra, piece.extra)
         arguments.append(piece.arguments)
 
     def choice(self) -> Choice:

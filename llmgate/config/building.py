@@ -1,0 +1,520 @@
+"""From checked options to the pipeline that runs: the one place that constructs.
+
+A pipeline holds everything that has state: one breaker, one set of limits and one standing for each deployment, one
+cache, the limits that calls share. It is built once and never changed; the routes of models that callers name on the
+fly (`provider/model`) are added to a bounded map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.metadata import entry_points
+from random import Random
+from typing import Any
+
+from ..errors import ConfigError, ModelNotFound
+from ..middleware.attempts import Attempts, Candidate, Group, Retry, Route
+from ..middleware.base import SLOTS, Middleware, UserMiddleware, compose
+from ..middleware.breaker import CircuitBreaker
+from ..middleware.cache import Cache, Caching
+from ..middleware.health import LoadBalance, Probe, Prober
+from ..middleware.limits import RateLimit, amounts_of, limited
+from ..middleware.single_flight import SingleFlight
+from ..middleware.timeouts import Timeouts
+from ..policies.breaker import Breaker
+from ..policies.prices import PriceBook
+from ..policies.queue import Limiter, ring
+from ..policies.retry_budget import RetryBudget
+from ..policies.routing import Balancer, Standing
+from ..policies.tokens import DEFAULT_OUTPUT_TOKENS, Outputs, input_tokens, output_limit
+from ..providers.base import Provider
+from ..runtime.blocking import BlockingRuntime
+from ..telemetry.stats import CallStats
+from ..types.call import Call, Handler
+from ..types.deployment import Deployment
+from ..types.reply import Reply
+from .explaining import suggestion
+from .settings import ANY_MODEL, RouteSettings, Settings, Target
+from .short_forms import CHAIN_ROUTE
+
+__all__ = ["Layers", "Pipeline", "build"]
+
+PASSING_ROUTES = 1000  # routes kept for `provider/model` names that callers make up as they go
+ENTRY_POINTS = "llmgate.middleware"
+
+Layer = Middleware | UserMiddleware
+
+
+class Layers:
+    """The user's own middleware by slot, each slot outermost first."""
+
+    def __init__(self, settings: Settings, objects: Sequence[Layer | tuple[str, Layer]]) -> None:
+        self.by_slot: dict[str, list[Layer]] = {slot: [] for slot in SLOTS}
+        for section in settings.middleware:
+            layer = _loaded(section.use, section.options)
+            self._add(section.slot or getattr(layer, "slot", "before_attempts"), layer)
+        for item in objects:
+            if isinstance(item, tuple):
+                self._add(*item)
+            else:
+                self._add(getattr(item, "slot", "before_attempts"), item)
+
+    def _add(self, slot: str, layer: Layer) -> None:
+        if slot not in self.by_slot:
+            raise ConfigError(f"{slot!r} is no slot; {suggestion(slot, SLOTS)}", path="middleware")
+        if not callable(getattr(layer, "wrap", layer)):
+            raise ConfigError(
+                f"a {type(layer).__name__} is no middleware; give async def f(call, call_next)", path="middleware"
+            )
+        self.by_slot[slot].append(layer)
+
+
+def _loaded(use: Any, options: dict[str, Any]) -> Layer:
+    """The middleware behind an entry point's name, or the thing itself."""
+    if not isinstance(use, str):
+        return use(**options) if isinstance(use, type) else use  # type: ignore[no-any-return]
+    for entry in entry_points(group=ENTRY_POINTS, name=use):
+        found = entry.load()
+        return found(**options) if isinstance(found, type) else found  # type: ignore[no-any-return]
+    known = sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
+    hint = suggestion(use, known) if known else "no package offers any; pass the object from Python instead"
+    raise ConfigError(f"there is no middleware {use!r}; {hint}", path="middleware")
+
+
+class Pipeline:
+    """Routes, deployments and what stands before them. See the module."""
+
+    def __init__(self, settings: Settings, providers: Mapping[str, Provider], layers: Layers, stats: CallStats) -> None:
+        self.settings = settings
+        self.providers = dict(providers)
+        self.layers = layers
+        self._rng = Random()
+        self._lock = threading.Lock()
+        self._retry = settings.retry or Retry()
+        self._breaker = settings.circuit_breaker or CircuitBreaker()
+        self._timeouts = settings.timeouts or Timeouts()
+        self._balance = settings.load_balance or LoadBalance()
+        self.timeout_s = self._timeouts.totals()
+        kinds = {name: provider.price_id() or "unknown" for name, provider in self.providers.items()}
+        self.prices = PriceBook(kinds)
+        self._targets = _limits_by_name(settings)
+        self._budgets = {name: RetryBudget() for name in self.providers}
+        self.candidates: dict[str, Candidate] = {}
+        self.breakers: dict[str, Breaker] = {}
+        self._limiters: list[Limiter] = []
+        self._passing: OrderedDict[str, Route] = OrderedDict()
+        self.routes = {
+            name: self._route(name, section) for name, section in settings.routes.items() if not _open_ended(section)
+        }
+        self._caching: Caching | None = None
+        self._stats = stats
+        self._ask = Attempts(self._retry.rules(), self._rng)
+        self.handler = self.around(self._ask)
+        self._prober = self._probing()
+
+    # Composition.
+
+    def around(self, ask: Handler, **instead: Middleware | None) -> Handler:
+        """
+        What stands once before all attempts of a call.
+
+        Args:
+            ask: Makes the attempts.
+            **instead: Built-in layers to use instead of the configured ones: `rate_limit`, `cache`.
+        """
+        slots = self.layers.by_slot
+        handler = compose(ask, slots["before_attempts"])
+        if "cache" in instead:
+            cache = instead["cache"]
+            handler = handler if cache is None else cache.wrap(SingleFlight().wrap(handler))
+        elif self.settings.cache is not None and self.settings.cache.enabled:
+            flight = SingleFlight().wrap(handler)
+            if self._caching is None:
+                self._caching = Caching(self.settings.cache, flight)
+                handler = self._caching
+            else:
+                handler = self._caching.sharing(flight)
+        handler = compose(handler, slots["before_cache"])
+        if "rate_limit" in instead:
+            own = instead["rate_limit"]
+            handler = handler if own is None else own.wrap(handler)
+        handler = self._limited(handler)
+        return self._stats.wrap(compose(handler, slots["outermost"]))
+
+    def _limited(self, handler: Handler) -> Handler:
+        """The limits that calls share. They are built once, however many handlers stand behind them."""
+        if not self._shared_limits:
+            self._shared_limits = [
+                (limit, limit.build()) for limit in self.settings.rate_limit if limit.per != "deployment"
+            ]
+            for _, limiters in self._shared_limits:
+                self._limiters += limiters
+        for limit, limiters in reversed(self._shared_limits):
+            handler = limited(handler, limiters, limit.on_limit == "wait", limit.per)
+        return handler
+
+    _shared_limits: Sequence[tuple[RateLimit, list[Limiter]]] = ()
+
+    # Deployments.
+
+    def _candidate(self, provider: Provider, model: str, key: int) -> Candidate:
+        deployment = provider.deployment(model, key)
+        known = self.candidates.get(deployment.name)
+        if known is not None:
+            return known
+        price = self._price(deployment)
+        if price is not None:
+            deployment = replace(deployment, price=price)
+        deployment = replace(deployment, priced=self.prices.pricer(deployment, _now), weight=self._weight(deployment))
+        own = [limit for limit in self.settings.rate_limit if limit.per == "deployment"]
+        target = self._targets.get(f"{deployment.provider}/{model}")
+        if target is not None and (limit := _limit(target)) is not None:
+            own.append(limit)
+        candidate = self.around_attempt(deployment, provider.bind(model, key), own, self._budgets[deployment.provider])
+        self.candidates[deployment.name] = candidate
+        return candidate
+
+    def around_attempt(
+        self, deployment: Deployment, handler: Handler, limits: Sequence[RateLimit], budget: RetryBudget | None = None,
+        *, breaker: CircuitBreaker | None = None, timeouts: Timeouts | None = None,
+    ) -> Candidate:  # fmt: skip
+        """One deployment behind what stands around each attempt at it, with state of its own."""
+        breaker, timeouts = breaker or self._breaker, timeouts or self._timeouts
+        handler = timeouts.wrap(handler)
+        gate = None
+        if breaker.enabled:
+            circuit = breaker.build(self._rng)
+            self.breakers[deployment.name] = circuit
+            gate = circuit.peek
+            handler = breaker.around(circuit, handler)
+        limiters = [(limit, limit.build()) for limit in limits]
+        for limit, built in reversed(limiters):
+            handler = limited(handler, built, limit.on_limit == "wait", "deployment")
+            self._limiters += built
+        handler = compose(handler, self.layers.by_slot["each_attempt"])
+        queue = _queue([limiter for _, built in limiters for limiter in built])
+        return Candidate(Standing(deployment, gate), handler, gate, queue, budget)
+
+    def _price(self, deployment: Deployment) -> Any:
+        prices = self.settings.prices
+        found = prices.get(f"{deployment.provider}/{deployment.model}") or prices.get(
+            f"{deployment.provider}/{ANY_MODEL}"
+        )
+        return None if found is None else found.price()
+
+    def _weight(self, deployment: Deployment) -> float:
+        target = self._targets.get(f"{deployment.provider}/{deployment.model}")
+        if target is not None and "weight" in target.model_fields_set:
+            return target.weight
+        weights = self._balance.weights
+        named = weights.get(f"{deployment.provider}/{deployment.model}")
+        return named if named is not None else weights.get(deployment.provider, 1.0)
+
+    # Routes.
+
+    def _route(self, name: str, section: RouteSettings, model: str = "") -> Route:
+        strategy = section.strategy or self._balance.strategy
+        groups = [self._group(strategy, section.deployments, model)]
+        if section.fallback:
+            groups.append(self._group("ordered", section.fallback, model))
+        return _fingerprinted(name, groups)
+
+    def _group(self, strategy: str, targets: Iterable[Target], model: str) -> Group:
+        candidates = [
+            candidate
+            for target in targets
+            for candidate in self._keys(target.provider, model if target.model == ANY_MODEL else target.model)
+        ]
+        return self.group(strategy, list(dict.fromkeys(candidates)))
+
+    def group(self, strategy: str, candidates: Sequence[Candidate]) -> Group:
+        """Candidates behind a balancer of their own."""
+        balancer = Balancer(strategy, [candidate.standing for candidate in candidates], Random(self._rng.random()))
+        if balancer.asks_price and any(candidate.deployment.price is None for candidate in candidates):
+            # The first call must not pay for the loading of the price list.
+            self.prices.load()
+        return Group(balancer, candidates, self._price_of)
+
+    def _price_of(self, call: Call, standing: Standing) -> Decimal | None:
+        """What a call will probably cost at most at a deployment."""
+        request = call.request
+        written = output_limit(request)
+        tokens = DEFAULT_OUTPUT_TOKENS if written is None else written
+        return self.prices.worst_case(standing.deployment, input_tokens(request), tokens, _now())
+
+    def _keys(self, name: str, model: str) -> list[Candidate]:
+        """One candidate for each key of a provider."""
+        provider = self.providers[name]
+        return [self._candidate(provider, model, key) for key in range(len(provider.credentials()))]
+
+    def resolve(self, call: Call) -> Route:
+        """
+        The route that a name means: a route, `provider/model`, or for some verbs a provider.
+
+        Raises:
+            ModelNotFound: If it means nothing; names the nearest.
+        """
+        name = call.route
+        route = self.routes.get(name) or self._passing.get(name)
+        if route is not None:
+            return route
+        with self._lock:
+            route = self._made(name, call.request.verb)
+            self._passing[name] = route
+            while len(self._passing) > PASSING_ROUTES:
+                _, gone = self._passing.popitem(last=False)
+                self._forget(gone)
+        return route
+
+    def _made(self, name: str, verb: str) -> Route:
+        first, slash, model = name.partition("/")
+        if (
+            not slash
+            and name in self.providers
+            and (verb in ("models", "request") or _needs_no_model(self.providers[name]))
+        ):
+            return _fingerprinted(name, [self.group("ordered", self._keys(name, ""))])
+        if slash and model and first in self.providers:
+            return _fingerprinted(name, [self.group("ordered", self._keys(first, model))])
+        routes = self.settings.routes
+        if slash and model and first in routes and _open_ended(routes[first]):
+            return self._route(name, routes[first], model)
+        if (
+            name not in routes
+            and CHAIN_ROUTE in routes
+            and _open_ended(routes[CHAIN_ROUTE])
+            and verb not in ("models", "request")
+        ):
+            return self._route(name, routes[CHAIN_ROUTE], name)
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> ModelNotFound:
+        routes = self.settings.routes
+        if name in routes:
+            return ModelNotFound(f"route {name!r} takes the model from the caller; write {name}/MODEL")
+        if name in self.providers:
+            return ModelNotFound(f"{name!r} is a provider; write {name}/MODEL")
+        known = [*routes, *(f"{provider}/" for provider in self.providers)]
+        if not known:
+            return ModelNotFound(f"there is no route {name!r}: the gateway has no routes and no providers")
+        return ModelNotFound(f"there is no route or provider for {name!r}; {suggestion(name, known)}")
+
+    def _forget(self, route: Route) -> None:
+        """Drop the deployments that only a forgotten route used."""
+        used = {
+            candidate for other in (*self.routes.values(), *self._passing.values()) for candidate in other.candidates
+        }
+        for candidate in route.candidates:
+            if candidate not in used and not candidate.standing.in_flight:
+                self.candidates.pop(candidate.deployment.name, None)
+                self.breakers.pop(candidate.deployment.name, None)
+
+    async def open(self, call: Call) -> Reply:
+        """Answer a call by its route."""
+        call.way = way = call.way or self.resolve(call)
+        call.fingerprint = way.fingerprint
+        return await self.handler(call)
+
+    # What it tells.
+
+    def provider_names(self) -> list[str]:
+        return list(self.providers)
+
+    def health(self, now: float) -> dict[str, Any]:
+        """Each deployment's state as plain values."""
+        told: dict[str, Any] = {}
+        for name, candidate in list(self.candidates.items()):
+            standing = candidate.standing
+            breaker = self.breakers.get(name)
+            wait_s = 0.0 if candidate.gate is None else candidate.gate(now)
+            available = standing.available(now) and wait_s <= 0
+            told[name] = {
+                "available": available,
+                "reason": "" if available else "circuit open" if wait_s > 0 else standing.reason(now),
+                "circuit": None if breaker is None else _plain(breaker.snapshot(now)),
+                **_plain(standing.snapshot(now)),
+            }
+        return told
+
+    def cache_health(self) -> dict[str, Any] | None:
+        """Each tier's counters; None without a cache."""
+        return None if self._caching is None else {name: _plain(tier) for name, tier in self._caching.stats().items()}
+
+    # Health checks, and the end.
+
+    def _probing(self) -> Prober | None:
+        interval_s = self._balance.health_check
+        if interval_s is None:
+            return None
+        probes = []
+        for name, provider in self.providers.items():
+            for key in range(len(provider.credentials())):
+                told = _Told(self, name, key)
+                handler = self._timeouts.wrap(_bound(provider, key))
+                probes.append(Probe(provider.deployment("", key).name, handler, [told]))
+        return Prober(probes, interval_s, Random(self._rng.random()))
+
+    def start(self, runtime: BlockingRuntime) -> None:
+        """Begin probing, if that is configured; the first call does it."""
+        prober = self._prober
+        if prober is not None and not self._probes_run:
+            with self._lock:
+                if not self._probes_run:
+                    self._probes_run = True
+                    runtime.spawn(prober.run(runtime))
+
+    _probes_run = False
+
+    def stop(self) -> None:
+        """Let nobody wait for a limit any more."""
+        if self._prober is not None:
+            self._prober.stop()
+        for limiter in self._limiters:
+            ring(limiter, 0.0, limiter.close())
+
+    def close(self) -> None:
+        """Close the cache."""
+        if self._caching is not None:
+            self._caching.close()
+
+
+class _Told:
+    """Tells every deployment of one provider and key how a probe went."""
+
+    def __init__(self, pipeline: Pipeline, provider: str, key: int) -> None:
+        self._pipeline = pipeline
+        self._provider = provider
+        self._key = key
+
+    def probed(self, now: float, ok: bool) -> None:
+        suffix = f"#{self._key + 1}" if self._key else ""
+        for name, candidate in list(self._pipeline.candidates.items()):
+            if candidate.deployment.provider == self._provider and (
+                name.endswith(suffix) if suffix else "#" not in name
+            ):
+                candidate.standing.probed(now, ok)
+
+
+def _bound(provider: Provider, key: int) -> Handler:
+    handler, deployment = provider.bind("", key), provider.deployment("", key)
+
+    async def asked(call: Call) -> Reply:
+        call.deployment = deployment
+        return await handler(call)
+
+    return asked
+
+
+def _queue(limiters: Sequence[Limiter]) -> Callable[[float, Call], float] | None:
+    """How long a call would wait for a deployment's limits."""
+    if not limiters:
+        return None
+    outputs = Outputs()
+
+    def queue(now: float, call: Call) -> float:
+        amounts = amounts_of(call, outputs)
+        return max(limiter.eta(now, amounts, tenant=call.options.tenant) for limiter in limiters)
+
+    return queue
+
+
+def _limit(target: Target) -> RateLimit | None:
+    """What the upstream grants one deployment, as a limit."""
+    said = {
+        "requests_per_minute": target.requests_per_minute,
+        "tokens_per_minute": target.tokens_per_minute,
+        "max_concurrency": target.max_concurrency,
+    }
+    given = {name: value for name, value in said.items() if value is not None}
+    return RateLimit(per="deployment", **given) if given else None
+
+
+def _limits_by_name(settings: Settings) -> dict[str, Target]:
+    """
+    Each target's own words, by `provider/model`.
+
+    Raises:
+        ConfigError: If two routes say different things about the same deployment: its state is one.
+    """
+    found: dict[str, Target] = {}
+    for name, route in settings.routes.items():
+        for target in (*route.deployments, *route.fallback):
+            if target.model_fields_set == {"target"}:
+                continue
+            known = found.setdefault(target.target, target)
+            if known != target:
+                raise ConfigError(
+                    f"{target.target} has other options elsewhere; a deployment has one weight and one set of limits, "
+                    "whatever route leads to it",
+                    path=f"routes.{name}",
+                )
+    return found
+
+
+def _fingerprinted(name: str, groups: Sequence[Group]) -> Route:
+    """The route, with the identity of everybody who may answer."""
+    digest = hashlib.blake2b(digest_size=16)
+    for group in groups:
+        for candidate in group.candidates:
+            deployment = candidate.deployment
+            for part in (deployment.provider, deployment.origin, deployment.model, deployment.credential):
+                data = part.encode()
+                digest.update(b"%d:" % len(data) + data)
+    return Route(name, groups, digest.hexdigest())
+
+
+def _open_ended(route: RouteSettings) -> bool:
+    return any(target.model == ANY_MODEL for target in (*route.deployments, *route.fallback))
+
+
+def _needs_no_model(provider: Provider) -> bool:
+    return provider.kind == "function"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as a dict of plain values."""
+    from dataclasses import asdict, is_dataclass
+
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def build(
+    settings: Settings,
+    providers: Sequence[Provider],
+    middleware: Sequence[Layer | tuple[str, Layer]],
+    stats: CallStats,
+) -> Pipeline:
+    """
+    The pipeline that the settings describe.
+
+    Raises:
+        ConfigError: If a provider has no key, a name is taken twice, or something is missing; with its path.
+    """
+    named: dict[str, Provider] = {}
+    for name, provider in [*settings.providers.items(), *((provider.label(), provider) for provider in providers)]:
+        if name in named:
+            raise ConfigError(f"there are two providers {name!r}; give one of them another name", path="providers")
+        try:
+            provider.credentials()
+            provider.origin()
+        except ConfigError as error:
+            raise ConfigError(error.message, path=f"providers.{name}") from None
+        named[name] = provider
+    for route, section in settings.routes.items():
+        for target in (*section.deployments, *section.fallback):
+            if target.provider not in named:
+                raise ConfigError(
+                    f"there is no provider {target.provider!r}; {suggestion(target.provider, named)}",
+                    path=f"routes.{route}",
+                )
+    return Pipeline(settings, named, Layers(settings, middleware), stats)

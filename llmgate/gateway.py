@@ -1,0 +1,322 @@
+"""The gateway: everything together, under one name.
+
+It owns all state, and nothing outside of it has any: two gateways in one process are strangers. It decides nothing
+itself. After a fork the child starts with fresh state and fresh connections, because locks and sockets of the parent
+are not its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import __version__
+from .config.building import Pipeline, build
+from .config.loading import load_file
+from .config.settings import Settings, settings_from
+from .errors import ConfigError, GatewayClosed
+from .middleware.base import Middleware, UserMiddleware
+from .providers.base import Provider
+from .runtime.asynchronous import AsyncioRuntime
+from .runtime.blocking import BlockingRuntime
+from .runtime.drive import drive
+from .runtime.edge import AsyncFace, Door, Face, Timeout, discovered, options
+from .runtime.http import HTTPOptions, engine_maker
+from .telemetry.stats import CallStats, Counts
+from .types.call import Call, Options
+from .types.reply import Reply
+from .types.response import Models
+
+if TYPE_CHECKING:
+    from .surfaces.decorator import Wrap
+
+__all__ = ["Gateway"]
+
+CLOSE_S = 30.0  # seconds that close() waits for calls in flight; a typical orchestrator kills after 30 or more
+
+
+class Gateway(Face):
+    """
+    Calls models through limits, cache, retries, breakers, fallbacks and balancing, in this process.
+
+    Args:
+        config: A mapping as in the YAML file, or `Settings`; see the guide on configuration.
+        providers: Provider objects, besides those of the configuration.
+        middleware: Middleware of your own, besides those of the configuration: objects, or `async def f(call, call_next)`. A
+            pair of a slot's name and one of these says where it stands; else it stands `before_attempts`.
+        environ: Where `${VAR}` is looked up; by default `os.environ`.
+
+    Raises:
+        ConfigError: If the configuration cannot be used; the message says where, why, and what to write.
+
+    One gateway serves any number of threads and event loops at once.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | Settings | None = None,
+        *,
+        providers: Sequence[Provider] = (),
+        middleware: Sequence[Middleware | UserMiddleware | tuple[str, Middleware | UserMiddleware]] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.config = config if isinstance(config, Settings) else settings_from(config or {}, environ)
+        self._providers = tuple(providers)
+        self._middleware = tuple(middleware)
+        self._scope: ContextVar[Options | None] = ContextVar("llmgate_scope", default=None)
+        self._lock = threading.Lock()
+        self._closing: str = ""
+        self._warned = False
+        self._started = time.monotonic()
+        self._rebuild()
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any], **more: Any) -> Self:
+        """A gateway from a mapping."""
+        return cls(config, **more)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **more: Any) -> Self:
+        """A gateway from a YAML file (or JSON or TOML, by its ending)."""
+        return cls(load_file(Path(path)), **more)
+
+    @classmethod
+    def from_env(cls, **more: Any) -> Self:
+        """
+        A gateway from the environment: the file that `LLMGATE_CONFIG` names, else every provider whose key is set.
+
+        Raises:
+            ConfigError: If there is neither.
+        """
+        environ = more.get("environ") or os.environ
+        path = environ.get("LLMGATE_CONFIG")
+        if path:
+            return cls.from_yaml(path, **more)
+        from .providers.catalog import ROWS
+
+        found = {row.name: {} for row in ROWS if row.base_url and any(environ.get(name) for name in row.key_env)}
+        if not found:
+            raise ConfigError("no provider's key is set; set one (such as OPENAI_API_KEY), or LLMGATE_CONFIG to a file")
+        return cls({"providers": found}, **more)
+
+    # The pipeline and its life.
+
+    def _rebuild(self) -> None:
+        """Make everything that has state."""
+        self._pid = os.getpid()
+        self._stats = CallStats()
+        http = _http_options(self.config)
+        self._blocking = BlockingRuntime(engine_maker(http, "blocking"))
+        self._asyncio = AsyncioRuntime(engine_maker(http, "asyncio"))
+        self._pipeline = build(self.config, self._providers, self._middleware, self._stats)
+        self._door = Door(self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s)
+        self.aio = AsyncGateway(self)
+
+    def _current(self) -> Pipeline:
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._rebuild()
+        return self._pipeline
+
+    async def _open(self, call: Call) -> Reply:
+        if self._closing:
+            raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
+        pipeline = self._pipeline if self._pid == os.getpid() else self._forked(call)
+        return await pipeline.open(call)
+
+    def _forked(self, call: Call) -> Pipeline:
+        """The child's own pipeline; the call that found out changes to the child's own runtime, too."""
+        was_blocking = call.runtime is self._blocking
+        pipeline = self._current()
+        call.runtime = self._blocking if was_blocking else self._asyncio
+        return pipeline
+
+    def models(self) -> Models:
+        """What the providers offer, together."""
+        return drive(discovered(self._door, self._blocking, self._current().provider_names()))
+
+    @contextmanager
+    def scope(
+        self,
+        *,
+        timeout: Timeout = None,
+        tenant: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        cache: Any = None,
+        fallback: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> Iterator[None]:
+        """
+        Options for every call made inside, in this thread or task and what it starts; a call's own options win.
+
+        Raises:
+            BadRequest: If an option has a wrong value.
+        """
+        given = {
+            "timeout": timeout, "tenant": tenant, "tags": tags, "cache": cache,
+            "fallback": fallback, "idempotency_key": idempotency_key,
+        }  # fmt: skip
+        said = {name: value for name, value in given.items() if value is not None}
+        token = self._scope.set(options(said, self._scope.get) or self._scope.get())
+        try:
+            yield
+        finally:
+            self._scope.reset(token)
+
+    @property
+    def wrap(self) -> Wrap:
+        """
+        A decorator: the function becomes a call, with limits, cache, retries, fallbacks and a deadline around it.
+
+        `@gateway.wrap` applies the configured defaults, `@gateway.wrap(cache="1h", retry=3, …)` its own options. The
+        function may be plain, a coroutine function, a generator or an async generator; its signature is kept.
+        """
+        from .surfaces.decorator import Wrap
+
+        return Wrap(self)
+
+    # What it tells.
+
+    def stats(self) -> Counts:
+        """Totals since the gateway was made: calls, outcomes, tokens, latencies, and the gateway's own share of them."""
+        return self._stats.counts()
+
+    def health(self) -> dict[str, Any]:
+        """
+        How everything is right now, as plain JSON values.
+
+        `status` is `ok`, `degraded` (some deployments cannot be asked), `down` (none can) or `closed`.
+        """
+        deployments = self._current().health(self._blocking.now())
+        able = [deployment["available"] for deployment in deployments.values()]
+        status = self._closing or ("ok" if all(able) else "degraded" if any(able) else "down")
+        return {
+            "status": status,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "in_flight": self._stats.in_flight,
+            "deployments": deployments,
+            "cache": self._current().cache_health(),
+        }
+
+    def explain(self, model: str, messages: Any = "", **params: Any) -> list[str]:
+        """What will happen to such a call, step by step, with reasons. Nobody is asked."""
+        from .surfaces.explain import explained
+
+        return explained(self, model, messages, params)
+
+    # The end.
+
+    def close(self, timeout: float = CLOSE_S) -> None:
+        """
+        Take no new calls, wait for those in flight, cut what is left, and close every connection.
+
+        Harmless twice and from several threads at once. Connections of running event loops are closed on those loops.
+
+        Args:
+            timeout: Seconds to wait for calls in flight.
+        """
+        self._drain()
+        until = time.monotonic() + timeout
+        # Nothing rings when the last call ends: a bell for one moment in a gateway's life would cost every call.
+        while self._stats.in_flight and time.monotonic() < until:
+            time.sleep(0.01)
+        self._asyncio.close_from_thread()
+        self._shut()
+
+    async def _aclose(self, timeout: float = CLOSE_S) -> None:
+        self._drain()
+        until = time.monotonic() + timeout
+        while self._stats.in_flight and time.monotonic() < until:
+            await self._asyncio.sleep(0.01)
+        await self._asyncio.close()
+        self._shut()
+
+    def _drain(self) -> None:
+        if not self._closing:
+            self._closing = "draining"
+            self._pipeline.stop()
+
+    def _shut(self) -> None:
+        self._closing = "closed"
+        self._blocking.close()
+        self._pipeline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = self._closing or f"{self._stats.in_flight} in flight"
+        return f"<Gateway {', '.join(self._pipeline.routes) or 'no routes'}; {state}>"
+
+    def _answer(self, name: str, request: Any, asked: Options | None) -> Any:
+        self._warn_inside_loop()
+        return super()._answer(name, request, asked)
+
+    def _warn_inside_loop(self) -> None:
+        if not self._warned and _inside_loop():
+            self._warned = True
+            warnings.warn(
+                "a call from sync code blocks the event loop it is made in; use `await gateway.aio…` there",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+
+class AsyncGateway(AsyncFace):
+    """The same gateway for asyncio: the same verbs with `await`, the same limits, breakers and caches."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(gateway._door)
+        self._gateway = gateway
+
+    async def models(self) -> Models:
+        """What the providers offer, together."""
+        gateway = self._gateway
+        return await discovered(gateway._door, gateway._asyncio, gateway._current().provider_names())
+
+    async def close(self, timeout: float = CLOSE_S) -> None:
+        """Take no new calls, wait for those in flight, and close every connection; see `Gateway.close`."""
+        await self._gateway._aclose(timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _http_options(settings: Settings) -> HTTPOptions:
+    http = settings.http
+    if http is None:
+        return HTTPOptions()
+    return HTTPOptions(
+        engine=http.engine,
+        keepalive_s=http.keepalive,
+        max_connections=http.max_connections,
+        trust_env=http.trust_env,
+        max_response_bytes=http.max_response,
+    )
+
+
+def _inside_loop() -> bool:
+    import sys
+
+    running: Callable[[], Any] | None = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return running is not None and running() is not None

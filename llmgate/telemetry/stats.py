@@ -1,0 +1,119 @@
+"""What a gateway has done so far, counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..errors import GatewayError
+from ..policies.percentiles import Percentiles
+from ..types.call import Call, Handler
+from ..types.reply import Outcome, Reply
+
+__all__ = ["CallStats", "Counts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """
+    Totals since the gateway was made.
+
+    Attributes:
+        calls: Calls that have ended.
+        in_flight: Calls that have not.
+        outcomes: Calls by how they ended: `ok`, `cancelled`, `closed`, or the kind of the error.
+        cached: Calls answered by each tier of the cache.
+        attempts: Upstream attempts.
+        input_tokens: Tokens read by the upstreams, as far as they said.
+        output_tokens: Tokens written, as far as they said.
+        latency_s: Seconds of a whole call: `p50`, `p95`, `p99`, `max`.
+        first_token_s: Seconds to the first content of it.
+        overhead_s: Seconds of a call that the gateway itself took: all but upstreams, queues and backoff; to the
+            first content.
+    """
+
+    calls: int = 0
+    in_flight: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    cached: dict[str, int] = field(default_factory=dict)
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    latency_s: dict[str, float] = field(default_factory=dict)
+    first_token_s: dict[str, float] = field(default_factory=dict)
+    overhead_s: dict[str, float] = field(default_factory=dict)
+
+
+class CallStats:
+    """Counts calls as they end, each exactly once. Stands outermost."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started = 0
+        self._ended = 0
+        self._outcomes: Counter[str] = Counter()
+        self._cached: Counter[str] = Counter()
+        self._attempts = 0
+        self._tokens = [0, 0]
+        self._latency = Percentiles()
+        self._first = Percentiles()
+        self._overhead = Percentiles()
+
+    def wrap(self, call_next: Handler) -> Handler:
+        async def counted(call: Call) -> Reply:
+            with self._lock:
+                self._started += 1
+            try:
+                reply = await call_next(call)
+            except BaseException as error:
+                self._end(call, Outcome.of(error), None, None)
+                raise
+            ready_s = call.runtime.now() - call.started
+
+            def settle(outcome: Outcome) -> None:
+                self._end(call, outcome, reply, ready_s)
+
+            reply.on_end(settle)
+            return reply
+
+        return counted
+
+    def _end(self, call: Call, outcome: Outcome, reply: Reply | None, ready_s: float | None) -> None:
+        total_s = call.runtime.now() - call.started
+        trail, usage = call.trail, outcome.usage
+        name = outcome.error.kind if isinstance(outcome.error, GatewayError) else outcome.name
+        with self._lock:
+            self._ended += 1
+            self._outcomes[name] += 1
+            self._attempts += len(trail.attempts)
+            self._latency.add(total_s)
+            if reply is not None and ready_s is not None:
+                if reply.cached is not None:
+                    self._cached[reply.cached] += 1
+                self._first.add(ready_s)
+                self._overhead.add(max(ready_s - trail.upstream_s - trail.waited_s, 0.0))
+            if usage is not None:
+                self._tokens[0] += usage.input_tokens or 0
+                self._tokens[1] += usage.output_tokens or 0
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have not ended."""
+        return self._started - self._ended
+
+    def counts(self) -> Counts:
+        """The totals now."""
+        with self._lock:
+            return Counts(
+                calls=self._ended,
+                in_flight=self._started - self._ended,
+                outcomes=dict(self._outcomes),
+                cached=dict(self._cached),
+                attempts=self._attempts,
+                input_tokens=self._tokens[0],
+                output_tokens=self._tokens[1],
+                latency_s=self._latency.summary(),
+                first_token_s=self._first.summary(),
+                overhead_s=self._overhead.summary(),
+            )
