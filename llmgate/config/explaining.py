@@ -20,7 +20,17 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from ..errors import ConfigError
 from ..types.units import shown
 
-__all__ = ["Problems", "at", "explain_validation", "holds_secret", "nearest", "refusal", "restated", "suggestion"]
+__all__ = [
+    "Finding",
+    "Problems",
+    "at",
+    "explain_validation",
+    "holds_secret",
+    "nearest",
+    "refusal",
+    "restated",
+    "suggestion",
+]
 
 NEAR = 0.6  # of 1; difflib's own default: one letter in four may be wrong
 LISTED_MAX = 12  # names; a longer list helps nobody to find the right one
@@ -37,6 +47,8 @@ _QUOTED = re.compile(r"'([^']*)'")
 HIDDEN_MIN = 8  # characters; what is shorter is hardly a key, and stands inside of innocent words
 
 Location = tuple[str | int, ...]
+Finding = tuple[Location, Any, str]
+"""Place, the value there, and what is wrong with it."""
 
 
 def at(path: str, *parts: str | int) -> str:
@@ -127,8 +139,7 @@ def explain_validation(
     """
     problems = Problems()
     hidden = hidden or {}
-    for details in error.errors(include_url=False):
-        location, value = _place(details, given)
+    for details, location, value in _telling([(details, *_place(details, given)) for details in error.errors()]):
         text = _sentence(details, value, model)
         reference = next((hidden[secret] for secret in hidden if secret and secret in str(value)), None)
         if reference is not None or holds_secret(location):
@@ -137,6 +148,23 @@ def explain_validation(
             text = text.replace(secret, reference) if len(secret) >= HIDDEN_MIN else text
         problems.add(at(prefix, *location), text, location)
     return problems.error() or ConfigError(error.title, path=prefix)
+
+
+def _telling(found: list[tuple[ErrorDetails, Location, Any]]) -> list[tuple[ErrorDetails, Location, Any]]:
+    """
+    The errors without those that only follow from others.
+
+    Of a union every branch complains: the one that looked deepest knows best, and `is not a list` says nothing
+    where another branch took the value for what it is. A list all of whose entries are wrong is not too short.
+    """
+    inside = {location[:depth] for _, location, _ in found for depth in range(len(location))}
+    deepest = [one for one in found if one[1] not in inside]
+    told = {location for details, location, _ in deepest if not _is_weak(details)}
+    return [one for one in deepest if not _is_weak(one[0]) or one[1] not in told]
+
+
+def _is_weak(details: ErrorDetails) -> bool:
+    return details["type"].endswith("_type") or details["type"] == "too_short"
 
 
 def _place(details: ErrorDetails, given: Any) -> tuple[Location, Any]:
@@ -193,7 +221,7 @@ _WORDS: Mapping[str, str] = {
     "model_attributes_type": "{value} is not a mapping; write `key: value` pairs",
     "model_type": "{value} is not a mapping; write `key: value` pairs",
     "string_type": "{value} is not a text; put it in quotes",
-    "too_short": "at least {min_length} are needed",
+    "too_short": "too few; {min_length} or more must be given",
     "tuple_type": "{value} is not a list; write [one, two]",
 }
 
@@ -206,25 +234,27 @@ def _sentence(details: ErrorDetails, value: Any, model: type[BaseModel] | None) 
     if kind in ("literal_error", "enum"):
         options = _QUOTED.findall(str(context.get("expected", "")))
         return f"{shown(value)} is not an option; {suggestion(str(value), options)}"
+    if kind == "union_tag_invalid":
+        tag, tags = str(context["tag"]), _QUOTED.findall(str(context["expected_tags"]))
+        return f"{shown(tag)} is not an option; {suggestion(tag, tags)}"
     if words := _WORDS.get(kind):
         bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in context.items()}
         return words.format(value=shown(value), **bounds)
     return _SHOULD.sub("must", details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, "))
 
 
-def restated(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+def restated(error: ValidationError, model: type[BaseModel], given: Any) -> ValidationError:
     """
     The same findings with our sentences in place of pydantic's, while it is known what was validated.
 
     A validator raises it where the class of a section hangs on a value inside of it.
     """
-    return refusal(
-        *((details["loc"], details["input"], _sentence(details, details["input"], model)) for details in error.errors())
-    )
+    found = _telling([(details, *_place(details, given)) for details in error.errors()])
+    return refusal(*((location, value, _sentence(details, value, model)) for details, location, value in found))
 
 
-def refusal(*findings: tuple[Location, Any, str]) -> ValidationError:
-    """What a validator raises to name places inside of the value it was given: place, value there, sentence."""
+def refusal(*findings: Finding) -> ValidationError:
+    """What a validator raises to name places inside of the value it was given."""
     return ValidationError.from_exception_data(
         "configuration",
         [

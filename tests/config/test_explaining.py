@@ -65,7 +65,7 @@ def explained(given: dict[str, Any], **options: Any) -> str:
         ({"parts": {"a": {"target": "x"}}}, "parts.a: a mapping is not a list; write [one, two]"),
         ({"parts": ["a"]}, "parts: a list is not a mapping; write `key: value` pairs"),
         ({"parts": {"a": ["x"]}}, 'parts.a[0]: "x" is not a mapping; write `key: value` pairs'),
-        ({"names": []}, "names: at least 1 are needed"),
+        ({"names": []}, "names: too few; 1 or more must be given"),
         ({"count": "many"}, 'count: "many" is not a whole number'),
         ({"count": 1.5}, "count: 1.5 is not a whole number"),
         ({"on": "maybe"}, 'on: "maybe" is neither true nor false'),

@@ -1,0 +1,106 @@
+"""The JSON Schema of a configuration, for editors: completion, descriptions, and a red line under what is wrong.
+
+Pydantic writes it from the models; here it learns the short forms, which validation unfolds before pydantic sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticOmit
+
+from .kinds import known_kinds, provider_class
+
+__all__ = ["Written", "json_schema", "or_one", "or_switch", "or_text", "or_texts"]
+
+TEXT: JsonSchemaValue = {"type": "string"}
+TEXTS: JsonSchemaValue = {"type": "array", "items": TEXT}
+
+
+class Written:
+    """An annotation: how the schema of a field is written."""
+
+    def __init__(self, write: Callable[[JsonSchemaValue], JsonSchemaValue]) -> None:
+        self._write = write
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return self._write(handler(core))
+
+
+def or_text(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A text is short for it."""
+    return {"anyOf": [schema, TEXT]}
+
+
+def or_texts(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A route's deployments, or a single one, are short for it."""
+    properties = schema["properties"]
+    several = properties["deployments"]
+    listed = {"anyOf": [{"type": "array", "items": several["items"], "minItems": 1}, several["items"]]}
+    for name in ("deployments", "fallback"):
+        properties[name] = {**listed, "description": properties[name]["description"]}
+    return {"anyOf": [schema, listed]}
+
+
+def or_switch(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """True and false, on and off are short for its `enabled`."""
+    return {"anyOf": [schema, {"type": "boolean"}, {"enum": ["on", "off"]}]}
+
+
+def or_one(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """One of it, or the text that is short for one, is short for a list of one."""
+    item = {"anyOf": [schema["items"], TEXT]}
+    return {"anyOf": [{**schema, "items": item}, item]}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a whole configuration (JSON Schema 2020-12). It imports every provider there is."""
+    from .settings import Settings
+
+    schema = Settings.model_json_schema(schema_generator=_Writer)
+    sections, definitions = _providers()
+    schema["properties"]["providers"] |= sections
+    schema["$defs"] |= definitions
+    return {"$schema": _Writer.schema_dialect, **schema, "title": "llmgate configuration"}
+
+
+def _providers() -> tuple[JsonSchemaValue, JsonSchemaValue]:
+    """
+    A mapping of sections, a chain, or a list of names; and the definitions they refer to.
+
+    A section has the options of every kind there is; which of them a kind takes is found out when it is loaded.
+    """
+    kinds = known_kinds()
+    properties: JsonSchemaValue = {}
+    definitions: JsonSchemaValue = {}
+    for kind in kinds:
+        cls, _ = provider_class(kind)
+        schema = cls.model_json_schema(schema_generator=_Writer)
+        definitions |= schema.get("$defs", {})
+        properties |= schema["properties"]
+    for python_only in ("name", "http_client", "async_http_client"):
+        properties.pop(python_only, None)
+    properties["kind"] = {**TEXT, "examples": kinds, "description": "what it is; by default its name says it"}
+    definitions["Provider"] = {"type": "object", "properties": properties, "additionalProperties": False}
+    section: JsonSchemaValue = {"anyOf": [{"$ref": "#/$defs/Provider"}, {"type": "null"}]}
+    chain = {
+        "primary": {"anyOf": [TEXT, section]},
+        "fallback": {"anyOf": [TEXTS, TEXT, section]},
+        "strategy": {"anyOf": [TEXT, section]},
+    }
+    return {
+        "type": ["object", "array"],
+        "properties": chain,
+        "additionalProperties": section,
+        "items": TEXT,
+    }, definitions
+
+
+class _Writer(GenerateJsonSchema):
+    """Leaves out what only Python code can pass: stores and other objects."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
+        raise PydanticOmit
