@@ -903,7 +903,7 @@ class TestAnthropic:
 
         assert (529, "overloaded_error", "req_scripted") == (
             raised.value.status_code,
-            raised.value.body["error"]["type"],
+            raised.value.response.json()["error"]["type"],
             raised.value.request_id,
         )
 

@@ -186,6 +186,8 @@ class Body:
                 if bomb or size > self._limit:
                     raise ProtocolError("the answer unpacks to far more than was sent")
                 data = inflate.unconsumed_tail
+                if inflate.unused_data:
+                    raise ProtocolError("the answer goes on behind the end of its packed data")
         except zlib.error as error:
             raise ProtocolError(f"the answer cannot be unpacked: {error}") from None
         return b"".join(parts)
