@@ -31,7 +31,7 @@ from .runtime.drive import drive
 from .runtime.edge import AsyncFace, Door, Face, Timeout, discovered, options
 from .runtime.http import HTTPOptions, engine_maker
 from .telemetry.stats import CallStats, Counts
-from .types.call import Call, Options
+from .types.call import Call, Handler, Options
 from .types.reply import Reply
 from .types.response import Models
 
@@ -127,11 +127,12 @@ class Gateway(Face):
                     self._rebuild()
         return self._pipeline
 
-    async def _open(self, call: Call) -> Reply:
+    async def _open(self, call: Call, handler: Handler | None = None) -> Reply:
+        """Answer a call: by its route, or with a handler and a way of its own."""
         if self._closing:
             raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
         pipeline = self._pipeline if self._pid == os.getpid() else self._forked(call)
-        return await pipeline.open(call)
+        return await pipeline.open(call, handler)
 
     def _forked(self, call: Call) -> Pipeline:
         """The child's own pipeline; the call that found out changes to the child's own runtime, too."""

@@ -108,31 +108,35 @@ class Pipeline:
         self.candidates: dict[str, Candidate] = {}
         self.breakers: dict[str, Breaker] = {}
         self._limiters: list[Limiter] = []
+        self._own_limiters: dict[str, list[Limiter]] = {}
         self._passing: OrderedDict[str, Route] = OrderedDict()
         self.routes = {
             name: self._route(name, section) for name, section in settings.routes.items() if not _open_ended(section)
         }
         self._caching: Caching | None = None
         self._stats = stats
-        self._ask = Attempts(self._retry.rules(), self._rng)
-        self.handler = self.around(self._ask)
+        self.ask = Attempts(self._retry.rules(), self._rng)
+        self.handler = self.around(self.ask)
         self._prober = self._probing()
 
     # Composition.
 
-    def around(self, ask: Handler, **instead: Middleware | None) -> Handler:
+    def around(
+        self, ask: Handler, name: str = "", *, rate_limit: RateLimit | None = None, cache: Cache | None = None
+    ) -> Handler:
         """
         What stands once before all attempts of a call.
 
         Args:
             ask: Makes the attempts.
-            **instead: Built-in layers to use instead of the configured ones: `rate_limit`, `cache`.
+            name: Of the route, if this is for one route alone.
+            rate_limit: A limit besides those that all calls share.
+            cache: Used instead of the configured one.
         """
         slots = self.layers.by_slot
         handler = compose(ask, slots["before_attempts"])
-        if "cache" in instead:
-            cache = instead["cache"]
-            handler = handler if cache is None else cache.wrap(SingleFlight().wrap(handler))
+        if cache is not None:
+            handler = cache.wrap(SingleFlight().wrap(handler))
         elif self.settings.cache is not None and self.settings.cache.enabled:
             flight = SingleFlight().wrap(handler)
             if self._caching is None:
@@ -141,9 +145,8 @@ class Pipeline:
             else:
                 handler = self._caching.sharing(flight)
         handler = compose(handler, slots["before_cache"])
-        if "rate_limit" in instead:
-            own = instead["rate_limit"]
-            handler = handler if own is None else own.wrap(handler)
+        if rate_limit is not None:
+            handler, _ = self.limits(name, [rate_limit], handler)
         handler = self._limited(handler)
         return self._stats.wrap(compose(handler, slots["outermost"]))
 
@@ -176,9 +179,7 @@ class Pipeline:
         target = self._targets.get(f"{deployment.provider}/{model}")
         if target is not None and (limit := _limit(target)) is not None:
             own.append(limit)
-        candidate = self.around_attempt(deployment, provider.bind(model, key), own, self._budgets[deployment.provider])
-        self.candidates[deployment.name] = candidate
-        return candidate
+        return self.around_attempt(deployment, provider.bind(model, key), own, self._budgets[deployment.provider])
 
     def around_attempt(
         self, deployment: Deployment, handler: Handler, limits: Sequence[RateLimit], budget: RetryBudget | None = None,
@@ -193,13 +194,20 @@ class Pipeline:
             self.breakers[deployment.name] = circuit
             gate = circuit.peek
             handler = breaker.around(circuit, handler)
-        limiters = [(limit, limit.build()) for limit in limits]
-        for limit, built in reversed(limiters):
-            handler = limited(handler, built, limit.on_limit == "wait", "deployment")
-            self._limiters += built
+        handler, limiters = self.limits(deployment.name, limits, handler)
         handler = compose(handler, self.layers.by_slot["each_attempt"])
-        queue = _queue([limiter for _, built in limiters for limiter in built])
-        return Candidate(Standing(deployment, gate), handler, gate, queue, budget)
+        candidate = Candidate(Standing(deployment, gate), handler, gate, _queue(limiters), budget)
+        self.candidates[deployment.name] = candidate
+        return candidate
+
+    def limits(self, name: str, limits: Sequence[RateLimit], handler: Handler) -> tuple[Handler, list[Limiter]]:
+        """The handler behind limits of its own, which are closed with the pipeline; the limits of this name until now are not."""
+        built = [(limit, limit.build()) for limit in limits]
+        for limit, limiters in reversed(built):
+            handler = limited(handler, limiters, limit.on_limit == "wait", limit.per)
+        own = [limiter for _, limiters in built for limiter in limiters]
+        self._own_limiters[name] = own
+        return handler, own
 
     def _price(self, deployment: Deployment) -> Any:
         prices = self.settings.prices
@@ -314,12 +322,13 @@ class Pipeline:
             if candidate not in used and not candidate.standing.in_flight:
                 self.candidates.pop(candidate.deployment.name, None)
                 self.breakers.pop(candidate.deployment.name, None)
+                self._own_limiters.pop(candidate.deployment.name, None)
 
-    async def open(self, call: Call) -> Reply:
-        """Answer a call by its route."""
+    async def open(self, call: Call, handler: Handler | None = None) -> Reply:
+        """Answer a call by its route, or the way it has already."""
         call.way = way = call.way or self.resolve(call)
         call.fingerprint = way.fingerprint
-        return await self.handler(call)
+        return await (handler or self.handler)(call)
 
     # What it tells.
 
@@ -375,7 +384,7 @@ class Pipeline:
         """Let nobody wait for a limit any more."""
         if self._prober is not None:
             self._prober.stop()
-        for limiter in self._limiters:
+        for limiter in [*self._limiters, *(one for own in self._own_limiters.values() for one in own)]:
             ring(limiter, 0.0, limiter.close())
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from ..errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from ..policies.timers import Timers
 from ..runtime.callables import Pull, called, iterated
 from ..types.call import Call, Handler
 from ..types.redact import redacted
@@ -73,7 +74,7 @@ class Function(Provider):
             case verb:
                 able = {"chat": self.function, "complete": self.function, "embed": self.embedder}
                 raise refuse_verb(self.label(), verb, frozenset(name for name, has in able.items() if has))
-        return await reply_from(call, function, (first,), body, _chat_answer)
+        return await reply_from(call, function, (first,), body, _chat_answer, _chunk)
 
 
 async def _embeddings(reply: Reply, call: Call) -> Reply:
@@ -107,14 +108,19 @@ def _chat_answer(value: Any) -> Answer:
             )
 
 
+def _item(item: Any) -> Chunk:
+    return Chunk(items=(item,))
+
+
 def _chunk(item: Any) -> Chunk:
+    """The piece of an answer that a chat function's item stands for."""
     match item:
         case Chunk():
             return item
         case str():
-            return Chunk(text=item, raw=item)
+            return Chunk(text=item)
         case _:
-            return Chunk(raw=item)
+            raise UpstreamError(f"the function yielded a {type(item).__name__}; yield text or a Chunk")
 
 
 def _value(value: Any) -> Answer:
@@ -127,6 +133,7 @@ async def reply_from(
     args: Sequence[Any],
     keywords: dict[str, Any],
     read: Callable[[Any], Answer] = _value,
+    piece: Callable[[Any], Chunk] = _item,
 ) -> Reply:
     """
     Run a callable of any kind and make a reply of what it returns or yields.
@@ -138,7 +145,7 @@ async def reply_from(
     try:
         result = await called(call.runtime, timers.until, function, args, keywords)
         if isinstance(result, Iterator | AsyncIterator):
-            return await _streamed(call, timers, *iterated(call.runtime, result))
+            return await _streamed(call, timers, piece, *iterated(call.runtime, result))
         answer = read(result)
     except TimeoutError as error:
         expired = timers.expired(call.runtime.now())
@@ -150,7 +157,9 @@ async def reply_from(
     return Reply.of(answer, deployment=call.deployment)
 
 
-async def _streamed(call: Call, timers: Any, pull: Pull, close: Any) -> Reply:
+async def _streamed(
+    call: Call, timers: Timers, piece: Callable[[Any], Chunk], pull: Pull, close: Callable[[], Awaitable[None]]
+) -> Reply:
     over = False
 
     async def source() -> Sequence[Chunk]:
@@ -173,7 +182,7 @@ async def _streamed(call: Call, timers: Any, pull: Pull, close: Any) -> Reply:
             return ()
         timers.bytes_came(now())
         timers.content_came(now())
-        return (_chunk(item),)
+        return (piece(item),)
 
     try:
         first = await source()

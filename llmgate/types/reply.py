@@ -186,7 +186,7 @@ class Reply:
         while chunks:
             folder.extend(chunks)
             chunks = await self.read()
-        return folder.response()
+        return folder.answer()
 
     async def close(self) -> None:
         """Enough: cut the upstream off and settle. Harmless on a reply that has ended."""

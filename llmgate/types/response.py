@@ -300,6 +300,7 @@ class Chunk:
         usage: Token counts, as soon as the upstream sends some.
         index: The choice this piece belongs to; -1 if it belongs to none (a usage alone).
         raw: The upstream's own event as JSON.
+        items: What a wrapped generator yielded; such chunks fold into a `Value`.
         whole: An answer in one piece. Such a chunk stands alone in its stream; its other fields are empty.
     """
 
@@ -318,13 +319,20 @@ class Chunk:
     extra: dict[str, Any] | None = None
     created: int | None = field(default=None, compare=False)
     raw: Any = field(default=None, repr=False, compare=False)
+    items: Sequence[Any] | None = None
     whole: Answer | None = None
 
     @property
     def has_content(self) -> bool:
         """Whether it brings something the caller wants; a role, a ping or a usage alone does not."""
         return bool(
-            self.text or self.reasoning or self.tool_calls or self.whole is not None or self.refusal or self.finish_reason
+            self.text
+            or self.reasoning
+            or self.tool_calls
+            or self.finish_reason
+            or self.refusal
+            or self.items is not None
+            or self.whole is not None
         )
 
     def to_openai(self) -> dict[str, Any]:
@@ -429,7 +437,7 @@ def fold(chunks: Iterable[Chunk]) -> Answer:
         if chunk.whole is not None:
             return chunk.whole
         folder.feed(chunk)
-    return folder.response()
+    return folder.answer()
 
 
 class Folder:
@@ -446,8 +454,13 @@ class Folder:
     def extend(self, chunks: Iterable[Chunk]) -> None:
         self._chunks.extend(chunks)
 
+    def answer(self) -> Answer:
+        """The answer so far: what a wrapped generator yielded, or a response."""
+        items = [item for chunk in self._chunks if chunk.items is not None for item in chunk.items]
+        return Value(value=items) if items else self.response()
+
     def response(self) -> Response:
-        """The answer so far."""
+        """The response so far."""
         response = Response(choices=[])
         choices: dict[int, _Parts] = {}
         usage: Usage | None = None
