@@ -195,7 +195,7 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
     "value": _read_value,
 }
 _UNSET = object()
-_USAGE: Mapping[str, object] = dict.fromkeys((field.name for field in fields(Usage)))
+_USAGE: Mapping[str, object] = dict.fromkeys(field.name for field in fields(Usage))
 _TOOL_CALL: Mapping[str, object] = {"id": "", "name": "", "arguments": "", "index": 0}
 _MODEL: Mapping[str, object] = {"id": _UNSET} | {
     field.name: field.default for field in fields(Model) if field.name != "id"

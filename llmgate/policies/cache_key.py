@@ -1,0 +1,156 @@
+"""When two calls ask the same question: the key under which an answer is kept and a flight is shared.
+
+The key is a digest of everything that decides about the answer: whose call it is, who may answer it, and what reaches
+the wire. `FIELDS` names every field of a call and says whether it is part of the key, and why; a field that nobody
+has classified fails a test.
+
+All of it is written as one JSON list, because JSON is what reaches the wire: `1`, `1.0`, `"1"` and `true` differ
+there, and so do two Unicode normal forms of one word. Quotes keep the parts apart, so that the tenants `a` and `ab`
+never meet. The order of keys says nothing at the top of the body and within the messages, so they are sorted.
+Everywhere else it stays part of the key: a model writes the properties of a schema in the order in which the
+schema lists them.
+
+Two calls with one key have the same answer (law: tests/laws/test_cache_key.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from ..types.call import CacheControl, Call, Options
+from ..types.request import Request
+
+__all__ = ["FIELDS", "IN_KEY", "NOT_IN_KEY", "CacheKey", "KeyHash", "Scope"]
+
+KeyHash = Literal["blake2b", "sha256"]
+Scope = Literal["tenant", "shared"]
+
+VERSION = 1  # of the encoding; another one makes all keys new
+KEY_BYTES = 32  # of both digests
+
+IN_KEY, NOT_IN_KEY = True, False
+
+FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
+    Request: {
+        "verb": (IN_KEY, "the same body means something else to another verb"),
+        "model": (IN_KEY, "reaches the wire; empty before the attempts, where the fingerprint names the models"),
+        "body": (IN_KEY, "reaches the wire, whole, unknown names included; all but `stream_options`"),
+        "stream": (NOT_IN_KEY, "how the answer travels, not what it is: a stream may replay a whole answer, and back"),
+        "encoded": (NOT_IN_KEY, "made of the body"),
+        "method": (IN_KEY, "reaches the wire"),
+        "path": (IN_KEY, "reaches the wire"),
+    },
+    Options: {
+        "timeout_s": (NOT_IN_KEY, "how long the caller waits does not change the answer"),
+        "tenant": (IN_KEY, "no tenant sees what another one asked, unless the scope is `shared`"),
+        "tags": (NOT_IN_KEY, "labels for telemetry"),
+        "cache": (NOT_IN_KEY, "its namespace alone is part of the key, see there"),
+        "fallback": (IN_KEY, "who refuses the fallback does not want its stored answer either"),
+        "idempotency_key": (NOT_IN_KEY, "guards against doing a thing twice; a stored answer does nothing at all"),
+    },
+    CacheControl: {
+        "read": (NOT_IN_KEY, "says what to do with the key"),
+        "write": (NOT_IN_KEY, "says what to do with the key"),
+        "asked": (NOT_IN_KEY, "says whether there is a key"),
+        "ttl_s": (NOT_IN_KEY, "belongs to the entry"),
+        "max_age_s": (NOT_IN_KEY, "is compared with the entry"),
+        "namespace": (IN_KEY, "keeps answers apart"),
+    },
+    Call: {
+        "request": (IN_KEY, "see above"),
+        "runtime": (NOT_IN_KEY, "sync and async callers share one cache"),
+        "route": (IN_KEY, "a name; it counts only where no fingerprint says what it stands for"),
+        "options": (IN_KEY, "see above"),
+        "started": (NOT_IN_KEY, "the clock"),
+        "deadline": (NOT_IN_KEY, "the clock"),
+        "fingerprint": (IN_KEY, "who may answer: providers, origins, models, credential scopes, transforms"),
+        "deployment": (NOT_IN_KEY, "None outside of an attempt"),
+        "trail": (NOT_IN_KEY, "what happened so far"),
+    },
+}
+"""Every field a call is made of: whether it is part of the key, and why."""
+
+# Parameters in which the order of keys says nothing, or that have no keys: all the large ones.
+_ORDERLESS = frozenset({"messages", "prompt", "input", "stop"})
+_NESTED = (dict, list, tuple)
+
+# A body was encoded once when it was accepted, so it has no circle that would have to be looked for again.
+_sorted = json.JSONEncoder(
+    sort_keys=True, allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":")
+).encode
+_ordered = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
+
+def _blake2b(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+_HASHES: Mapping[str, Callable[[bytes], bytes]] = {"blake2b": _blake2b, "sha256": _sha256}
+
+
+class CacheKey:
+    """
+    Makes the keys of calls.
+
+    Args:
+        key_hash: `blake2b` (256 bits of it) or `sha256`.
+        scope: `tenant` keeps tenants apart; `shared` lets all of them see one another's answers. Credentials are
+            kept apart in both, because the fingerprint holds their scopes.
+        namespace: Taken where a call names none.
+    """
+
+    __slots__ = ("_hash", "_namespace", "_shared")
+
+    def __init__(self, key_hash: KeyHash = "blake2b", scope: Scope = "tenant", namespace: str = "") -> None:
+        self._hash = _HASHES[key_hash]
+        self._shared = scope == "shared"
+        self._namespace = namespace
+
+    def namespace(self, control: CacheControl | None) -> str:
+        """The namespace of a call's answer."""
+        return (control.namespace if control is not None else "") or self._namespace
+
+    def __call__(self, call: Call) -> bytes:
+        """
+        The key of a call, 32 bytes.
+
+        Raises:
+            ValueError, TypeError, RecursionError: If the body is not JSON; such a call cannot be sent either.
+        """
+        request, options, fingerprint, body = call.request, call.options, call.fingerprint, call.request.body
+        parts = [
+            VERSION,
+            None if self._shared else options.tenant,
+            fingerprint,
+            None if fingerprint else call.route,
+            self.namespace(options.cache),
+            options.fallback,
+            request.verb,
+            request.model,
+            request.method,
+            request.path,
+            body,
+        ]
+        if isinstance(body, dict) and "stream_options" in body:
+            # How the stream is cut, not what it says.
+            parts[-1] = body = {name: value for name, value in body.items() if name != "stream_options"}
+        try:
+            text = _sorted(parts + _in_order(body)) if isinstance(body, dict) else _ordered(parts)
+        except TypeError:
+            # Keys of several types have no order of their own; the order given is then part of the key.
+            text = _ordered(parts)
+        # surrogatepass gives every text bytes of its own, lone surrogates included.
+        return self._hash(text.encode("utf-8", "surrogatepass"))
+
+
+def _in_order(body: dict[Any, Any]) -> list[Any]:
+    """The parameters in which the order of keys says something, as one text."""
+    nested = [name for name in body.keys() - _ORDERLESS if isinstance(body[name], _NESTED)]
+    return [_ordered([body[name] for name in sorted(nested)])] if nested else []
