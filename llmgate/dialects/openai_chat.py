@@ -1,0 +1,310 @@
+"""OpenAI's chat completions, and whatever else is spoken in that language: text completions, embeddings, models.
+
+The unified shape is OpenAI's own, so there is little to translate. What is here is what some twenty services that speak
+this language do differently: names, places, counts, prices, and what they leave out. A difference that its upstream
+has to be told apart by is data (`Quirks`); everything that can be read off the wire is read off the wire.
+
+Three rooms stand beside this one: `openai_words`, `openai_streams` and `openai_errors`; requests and answers are here.
+
+Sources, checked 2026-11-20: the types of the `openai` package 3.52, https://platform.openai.com/docs/api-reference,
+and recorded answers of the services.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_core import to_json
+
+from ..errors import BadRequest, GatewayError, ProtocolError
+from ..types.request import Request, Verb
+from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
+from ..types.usage import Usage
+from ..types.wire import dumps, loads
+from .base import Quirks, StreamReader, StreamWriter, Written
+from .openai_errors import error_of, is_error, read_error, write_error
+from .openai_streams import Reader, Writer
+from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
+
+__all__ = ["OpenAIChat"]
+
+PATHS = {"chat": "/chat/completions", "complete": "/completions", "embed": "/embeddings", "models": "/models"}
+NEEDED = {"chat": "messages", "complete": "prompt", "embed": "input"}
+"""The key without which a request of the verb is none."""
+
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""OpenAI's two names for the limit of the output; the newer one first."""
+
+WINDOWS = ("context_window", "context_length", "max_context_length", "max_model_len")
+"""What services call the size of a model's context window."""
+
+_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+class OpenAIChat:
+    """The format of OpenAI and of everybody who is compatible with it."""
+
+    name: str = "openai_chat"
+    verbs: frozenset[Verb] = frozenset({"chat", "complete", "embed", "models", "request"})
+
+    # Requests.
+
+    def write_request(self, request: Request, quirks: Quirks) -> Written:
+        verb = request.verb
+        if verb == "request":
+            return Written(request.method, request.path, request.encoded)
+        path = quirks.paths.get(verb) or PATHS[verb]
+        if "{" in path:
+            path = path.replace("{model}", quote(request.model, safe=""))
+        if verb == "models":
+            return Written("GET", path)
+        try:
+            return Written("POST", path, _written_body(request, quirks))
+        except (TypeError, ValueError) as error:
+            raise BadRequest(f"the request cannot be written as JSON: {error}") from error
+
+    def read_request(self, verb: Verb, data: Any) -> Request:
+        if verb == "models":
+            return Request(verb)
+        if verb == "request":
+            return Request(verb, body=data, encoded=b"" if data is None else dumps(data))
+        if not isinstance(data, dict):
+            raise BadRequest("the body must be a JSON object")
+        needed = NEEDED[verb]
+        if data.get(needed) is None:
+            raise BadRequest(f"{needed} is missing")
+        if verb == "chat" and not isinstance(data[needed], list):
+            raise BadRequest("messages must be a list")
+        model = data.get("model") or ""
+        if not isinstance(model, str):
+            raise BadRequest("model must be a string")
+        body = {key: value for key, value in data.items() if key not in ("model", "stream")}
+        return Request(verb, model, body, data.get("stream") is True, dumps(body))
+
+    # Answers.
+
+    def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
+        verb = request.verb
+        if verb == "request":
+            return RawResponse(content=body)
+        try:
+            data = loads(body)
+        except ValueError:
+            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
+        try:
+            if verb == "models":
+                return _read_models(data)
+            if data.get("error"):
+                raise error_of(None, {}, data)
+            if verb == "embed":
+                return _read_embeddings(data, quirks)
+            return _read_answer(data, quirks)
+        except _MALFORMED as error:
+            if is_error(data):
+                raise error_of(None, {}, data) from None
+            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+
+    def write_response(self, answer: Answer, verb: Verb = "chat") -> Json:
+        """
+        The answer as OpenAI would send it.
+
+        Args:
+            verb: What was asked for; a text completion and a chat have the same answer and are written differently.
+        """
+        if isinstance(answer, Response):
+            return _write_completion(answer) if verb == "complete" else _write_chat(answer)
+        if isinstance(answer, Embeddings):
+            return _write_embeddings(answer)
+        if isinstance(answer, Models):
+            return _write_models(answer)
+        if isinstance(answer, RawResponse):
+            written: Json = answer.json()
+            return written
+        raise TypeError(f"{type(answer).__name__} is no answer of this format")
+
+    # Errors and streams.
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return read_error(status, headers, body)
+
+    def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
+        return write_error(error)
+
+    def reader(self, request: Request, quirks: Quirks) -> StreamReader:
+        return Reader(request, quirks)
+
+    def writer(self, request: Request) -> StreamWriter:
+        return Writer(request)
+
+
+def _written_body(request: Request, quirks: Quirks) -> bytes:
+    """The body with model and stream in front. What was encoded when the request was accepted is not encoded again."""
+    body: Json = request.body
+    encoded = request.encoded
+    bent = _bent(body, request, quirks)
+    if bent is not body or not encoded:
+        encoded = dumps(bent)
+    head = b'{"model":' + to_json(request.model) if request.model else b"{"
+    if request.stream:
+        head += b',"stream":true' if request.model else b'"stream":true'
+        if quirks.stream_usage and "stream_options" not in bent:
+            head += b',"stream_options":{"include_usage":true}'
+    if len(encoded) <= len("{}"):
+        return head + b"}"
+    return head + (b"," if len(head) > 1 else b"") + encoded[1:]
+
+
+def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
+    """The body as this upstream wants it; the same object if it wants nothing else."""
+    out = body
+    limit = quirks.max_tokens
+    if limit is not None and request.verb == "chat":
+        given = next((body[name] for name in (limit, *LIMITS) if name in body), None)
+        others = [name for name in LIMITS if name in body and name != limit]
+        if others:
+            out = {name: value for name, value in out.items() if name not in others}
+            out[limit] = given
+    if quirks.rename and not quirks.rename.keys().isdisjoint(out):
+        out = {quirks.rename.get(name, name): value for name, value in out.items()}
+    if quirks.drop and not quirks.drop.isdisjoint(out):
+        out = {name: value for name, value in out.items() if name not in quirks.drop}
+    if request.stream and "stream_options" in out:
+        options = out["stream_options"]
+        if not quirks.stream_usage:
+            out = {name: value for name, value in out.items() if name != "stream_options"}
+        elif not isinstance(options, dict) or "include_usage" not in options:
+            # Whoever did not ask for the usage is not shown it; limits and budgets need it.
+            out = out | {"stream_options": {**(options or {}), "include_usage": True}}
+    return out
+
+
+def _read_answer(data: Json, quirks: Quirks) -> Response:
+    counts = data.get("usage")
+    items = data["choices"]
+    if not items:
+        raise ValueError("no choices")
+    id = data.get("id") or ""
+    return Response(
+        id=id,
+        model=data.get("model") or "",
+        usage=usage_of(data, counts, quirks.reasoning_in_output) if counts else Usage(),
+        raw=data,
+        choices=[_read_choice(data, id, position, item) for position, item in enumerate(items)],
+        created=data.get("created"),
+    )
+
+
+def _read_choice(data: Json, id: str, position: int, item: Json) -> Choice:
+    index = item.get("index", position)
+    choice = Choice(index=index)
+    if "message" in item:
+        if data.get("citations"):
+            choice.citations = urls_of(data["citations"])
+        calls = read_message(choice, item["message"])
+        if calls:
+            choice.tool_calls = [_read_call(id, index, position, call) for position, call in enumerate(calls)]
+    else:
+        choice.text = item["text"] or ""
+    choice.logprobs = item.get("logprobs")
+    if item.get("finish_reason"):
+        if item.get("error"):
+            raise error_of(None, {}, item)
+        choice.finish_reason, choice.native_finish_reason = finish_of(item)
+    return choice
+
+
+def _read_call(id: str, choice: int, position: int, call: Json) -> ToolCall:
+    function = call.get("function") or call["custom"]
+    arguments = function["arguments"] if "arguments" in function else function.get("input")
+    out = ToolCall(call.get("id") or call_id(id, choice, position), function["name"], arguments_of(arguments), position)
+    if "extra_content" in call:
+        out.extra = {"extra_content": call["extra_content"]}
+    elif "custom" in call:
+        out.extra = {"type": "custom"}
+    return out
+
+
+def _read_embeddings(data: Json, quirks: Quirks) -> Embeddings:
+    counts = data.get("usage")
+    items = sorted(data["data"], key=lambda item: item.get("index") or 0)
+    return Embeddings(
+        id=data.get("id") or "",
+        model=data.get("model") or "",
+        usage=usage_of(data, counts, quirks.reasoning_in_output) if counts else Usage(),
+        raw=data,
+        vectors=[_vector(item["embedding"]) for item in items],
+    )
+
+
+def _vector(embedding: Any) -> list[float]:
+    """A vector as numbers, or as base64 of 32-bit floats, little-endian, which the SDKs ask for."""
+    if isinstance(embedding, list):
+        return embedding
+    floats = array("f", base64.b64decode(embedding, validate=True))
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tolist()
+
+
+def _read_models(data: Any) -> Models:
+    items = data if isinstance(data, list) else data["data"]  # Together sends the bare list
+    return Models(raw=data, data=[_read_model(item) for item in items])
+
+
+def _read_model(item: Json) -> Model:
+    window = next((item[name] for name in WINDOWS if isinstance(item.get(name), int)), None)
+    return Model(
+        item["id"], created=item.get("created"), owned_by=item.get("owned_by"), context_window=window, raw=item
+    )
+
+
+def _write_chat(answer: Response) -> Json:
+    data = answer.to_openai()
+    for choice, written in zip(answer.choices, data["choices"], strict=True):
+        message = written["message"]
+        if choice.finish_reason == "function_call" and choice.tool_calls:
+            message["function_call"] = message.pop("tool_calls")[0]["function"]
+        if choice.citations and "annotations" not in message:
+            data["citations"] = choice.citations
+    return data
+
+
+def _write_completion(answer: Response) -> Json:
+    data = answer.to_openai()
+    data["object"] = "text_completion"
+    for choice, written in zip(answer.choices, data["choices"], strict=True):
+        del written["message"]
+        written["text"] = choice.text
+    return data
+
+
+def _write_embeddings(answer: Embeddings) -> Json:
+    tokens = answer.usage.input_tokens or 0
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(answer.vectors)
+        ],
+        "model": answer.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": answer.usage.total_tokens or tokens},
+    }
+
+
+def _write_models(answer: Models) -> Json:
+    return {
+        "object": "list",
+        "data": [
+            {
+                "id": model.id,
+                "object": "model",
+                "created": model.created or 0,
+                "owned_by": model.owned_by or model.provider,
+            }
+            for model in answer.data
+        ],
+    }
