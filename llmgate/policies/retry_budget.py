@@ -38,7 +38,7 @@ class RetryBudget:
             raise ValueError(f"ratio must be between 0 and 1, not {ratio}")
         if minimum < 0:
             raise ValueError(f"minimum must not be negative, but is {minimum}")
-        # In floats, 0.2 * 35 is more than 7, and an eighth retry would slip in.
+        # In floats 0.07 * 100 is more than 7, and an eighth retry would slip in.
         self._parts, self._per = Fraction(str(ratio)).as_integer_ratio()
         self._minimum = minimum
         self._lock = threading.Lock()

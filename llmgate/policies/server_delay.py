@@ -22,15 +22,12 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["server_delay"]
 
-LONGEST_VALUE = 64
-"""Characters; an RFC 850 date has 33. What is longer was not written to be read."""
+LONGEST_VALUE = 256  # characters; eight dates. What is longer was not written to be read
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION = re.compile(f"(?:{_DURATION_PART.pattern})+", re.ASCII)
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_BETWEEN_VALUES = re.compile(r",(?!\s*\d{1,2}[\s-][A-Za-z]{3})", re.ASCII)
-"""A comma that is not the one of `Wed, 21 Oct 2015` or `Wednesday, 21-Oct-15`."""
 _RESET = re.compile(r"ratelimit-(?:reset-.|.+-reset$)", re.ASCII)
 
 
@@ -57,15 +54,14 @@ def server_delay(headers: Mapping[str, str], now_wall: float | None = None) -> f
 
 
 def _longest(value: str | None, unit_s: float, headers: Mapping[str, str], now_wall: float | None) -> float | None:
-    if not value:
+    if not value or len(value) > LONGEST_VALUE:
         return None
-    delays = (_seconds(part.strip(), unit_s, headers, now_wall) for part in _BETWEEN_VALUES.split(value))
+    # The comma after a weekday splits, too: what is left of the date is still one.
+    delays = (_seconds(part.strip(), unit_s, headers, now_wall) for part in value.split(","))
     return max((delay for delay in delays if delay is not None and 0.0 < delay < math.inf), default=None)
 
 
 def _seconds(text: str, unit_s: float, headers: Mapping[str, str], now_wall: float | None) -> float | None:
-    if len(text) > LONGEST_VALUE:
-        return None
     if _NUMBER.fullmatch(text):
         return float(text) * unit_s
     if _DURATION.fullmatch(text):

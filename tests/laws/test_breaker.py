@@ -36,12 +36,11 @@ THRESHOLD, MINIMUM_CALLS, RATIO, WINDOW_S, BUCKET_S, LEASE_S = 4, 6, 0.5, 60.0, 
 
 
 class Held:
-    """A permit, when it was given, and how many transitions had happened by then."""
+    """A permit, and when it was given."""
 
-    def __init__(self, permit: Permit, started: float, era: int) -> None:
+    def __init__(self, permit: Permit, started: float) -> None:
         self.permit = permit
         self.started = started
-        self.era = era
 
 
 class Machine(RuleBasedStateMachine):
@@ -57,7 +56,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 60.0
         self.events: list[Transition] = []
         self.live: list[Held] = []
-        self.ended: list[tuple[float, bool]] = []  # of this era: when, and whether it failed
+        self.ended: list[tuple[float, bool]] = []  # since the last event: when, and whether it failed
         self.breaker = Breaker(
             threshold=THRESHOLD,
             minimum_calls=MINIMUM_CALLS,
@@ -81,6 +80,7 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def era(self) -> int:
+        """How many transitions there were."""
         return len(self.events)
 
     @property
@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         assert 0.0 == wait_s
         if until is not None and self.era == peeked:
             assert self.now >= until
-        held = Held(permit, self.now, self.era)
+        held = Held(permit, self.now)
         self.live.append(held)
         return held
 
@@ -122,8 +122,7 @@ class Machine(RuleBasedStateMachine):
         if held is None:
             return
         before, era = repr(self.breaker), self.era
-        first_of_it = held in self.live
-        current = first_of_it and held.era == era
+        current = held in self.live
         expected = self.expected(name) if current else None
         if current:
             self.live.remove(held)
@@ -162,8 +161,9 @@ class Machine(RuleBasedStateMachine):
         if held is None:
             return
         before, era = repr(self.breaker), self.era
+        concerned = held in self.live and self.slow_s is not None
         held.permit.answered(self.now)
-        if held not in self.live or self.slow_s is None:
+        if not concerned:
             assert (before, era) == (repr(self.breaker), self.era)
 
     @rule(held=consumes(permits))

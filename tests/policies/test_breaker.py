@@ -19,7 +19,7 @@ from llmgate.errors import (
     RateLimited,
     UpstreamError,
 )
-from llmgate.policies.breaker import Breaker, BreakerHealth, Permit, Transition
+from llmgate.policies.breaker import Breaker, BreakerHealth, Permit, State, Transition
 from llmgate.types.reply import Outcome
 
 OK = Outcome()
@@ -498,6 +498,19 @@ def test_peek_and_admit_see_the_same_lateness(watched):
     assert "open" == watched.state
 
 
+def test_an_answer_that_comes_late_counts_when_it_comes(watched):
+    """
+    A first content after `slow_s` is late at once, even if nobody looked before.
+    """
+    permits = [watched.admit() for _ in range(10)]
+
+    watched.after(10.0)
+    for permit in permits:
+        permit.answered(watched.now)
+
+    assert "10 of 10 calls were slow" == watched.events[-1].reason
+
+
 def test_each_call_is_late_once(watched):
     """
     A call that was counted late in the air is not counted again at its end.
@@ -540,6 +553,17 @@ def test_the_first_token_tells_even_if_nobody_said_answered(watched):
         permit.record(watched.now, Outcome(first_token_s=first_token_s))
         watched.now -= whole_s
         assert slow == watched.breaker.snapshot(watched.now).slow
+
+
+def test_a_success_ends_the_row_however_closely_one_looks(watched):
+    """
+    Watching for slow calls changes nothing about failures in a row.
+    """
+    watched.call(FAILED, 4)
+    watched.call(OK)
+    watched.call(FAILED, 4)
+
+    assert ("closed", 4) == (watched.state, watched.breaker.snapshot(watched.now).consecutive_failures)
 
 
 def test_late_and_cancelled_is_still_nobodys_fault(watched):
@@ -682,6 +706,23 @@ def test_listeners_may_ask_the_breaker(circuit):
     assert ["open"] == heard
 
 
+@pytest.mark.parametrize("look", [Breaker.peek, Breaker.admit, Breaker.snapshot, Breaker.isolate, Breaker.reset])
+def test_listeners_may_ask_whoever_brings_the_news(look):
+    """
+    Whichever question brings a lost probe to light, it is told without the lock.
+    """
+    heard: list[State] = []
+    circuit = Circuit(on_transition=lambda event: heard.append(circuit.breaker.snapshot(event.at).state))
+    circuit.probing()
+
+    thread = threading.Thread(target=look, args=(circuit.breaker, circuit.after(1e5).now), daemon=True)
+    thread.start()
+    thread.join(5.0)
+
+    assert not thread.is_alive()
+    assert 3 <= len(heard)
+
+
 def test_snapshot(circuit):
     """
     A snapshot tells state, counts and the time to the next probe.
@@ -756,7 +797,8 @@ def test_of_many_threads_one_gets_the_probe():
         breaker = Interrupted(rng=Random(1), jitter=0.0)
         for _ in range(5):
             breaker.admit(0.0).record(0.0, FAILED)
-        admitted = []
+        breaker.admit(15.0).record(15.0, NEUTRAL["cancelled"])
+        admitted: list[Permit] = []
         start = threading.Barrier(8)
 
         def come(breaker=breaker, admitted=admitted, start=start) -> None:

@@ -30,6 +30,17 @@ def test_a_fifth_of_the_calls_or_three(calls, retries):
     assert retries == taken(budget)
 
 
+def test_shares_are_exact():
+    """
+    Seven of a hundred are seven, although 0.07 * 100 is more in floats.
+    """
+    budget = RetryBudget(ratio=0.07)
+    for _ in range(100):
+        budget.enter()
+
+    assert 7 == taken(budget)
+
+
 def test_what_is_given_back_can_be_taken_again():
     """
     A permit that was given back is free, and calls that are over carry no retries any more.

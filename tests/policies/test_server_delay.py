@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from llmgate.policies.server_delay import server_delay
@@ -16,7 +20,7 @@ DATE_WALL = 1445412480.0  # the same moment
         "", " ", "nan", "inf", "-inf", "infinity", "-1", "-0.5", "0", "0.0", "1e400", "9" * 400, "1_000", "٣", "0x10", "soon", "1 s",
         "Tue, 20 Oct 2015 07:28:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", DATE,
         "Wed, 99999999999999999999 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 +99999999999999999999",
-        "2015-13-41T99:00:00Z", "x" * 100_000, "," * 1000,
+        "2015-13-41T99:00:00Z", "5" + ", 5" * 100, "," * 100_000,
     ],
 )  # fmt: skip
 def test_nonsense_is_as_good_as_nothing(nonsense):
@@ -81,6 +85,21 @@ def test_a_date_is_measured_against_the_answers_own():
     assert 20.0 == server_delay(headers, DATE_WALL + 10.0)
     assert 20.0 == server_delay({**headers, "date": "yesterday"}, DATE_WALL + 10.0)
     assert server_delay(headers) is None
+
+
+def test_a_date_without_a_zone_is_utc_wherever_we_are():
+    """
+    The machine's own time zone has no say.
+    """
+    code = (
+        "from llmgate.policies.server_delay import server_delay\n"
+        f"print(server_delay({{'retry-after': 'Wed Oct 21 07:28:30 2015', 'date': {DATE!r}}}))"
+    )
+    environment = {**os.environ, "TZ": "America/New_York", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert "30.0" == told.stdout.strip()
 
 
 def test_the_first_usable_header_is_believed():
