@@ -33,7 +33,7 @@ from typing import Literal
 from ..errors import GatewayError
 from .backoff import Backoff
 
-__all__ = ["FALLBACK_ON", "Action", "Plan", "Rules", "Verdict"]
+__all__ = ["FALLBACK_ON", "MAX_ATTEMPTS_HARD", "MAX_ATTEMPTS_TOTAL", "Action", "Plan", "Rules", "Verdict"]
 
 MAX_ATTEMPTS = 3  # a deployment and call; botocore, resilience4j, and the SDKs' two retries
 MAX_ATTEMPTS_TOTAL = 6  # a call, over all deployments, hedges included: a chain of three, each with a retry
