@@ -1,59 +1,22 @@
 """The JSON Schema of a configuration, for editors: completion, descriptions, and a red line under what is wrong.
 
-Pydantic writes it from the models; here it learns the short forms, which validation unfolds before pydantic sees them.
+Pydantic writes it from the models; what a provider's section may hold is added here, because its class hangs on a
+value inside of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticOmit
+from pydantic_core import PydanticOmit
 
 from .kinds import known_kinds, provider_class
 
-__all__ = ["Written", "json_schema", "or_one", "or_switch", "or_text", "or_texts"]
+__all__ = ["json_schema"]
 
 TEXT: JsonSchemaValue = {"type": "string"}
 TEXTS: JsonSchemaValue = {"type": "array", "items": TEXT}
-
-
-class Written:
-    """An annotation: how the schema of a field is written."""
-
-    def __init__(self, write: Callable[[JsonSchemaValue], JsonSchemaValue]) -> None:
-        self._write = write
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return self._write(handler(core))
-
-
-def or_text(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """A text is short for it."""
-    return {"anyOf": [schema, TEXT]}
-
-
-def or_texts(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """A route's deployments, or a single one, are short for it."""
-    properties = schema["properties"]
-    several = properties["deployments"]
-    listed = {"anyOf": [{"type": "array", "items": several["items"], "minItems": 1}, several["items"]]}
-    for name in ("deployments", "fallback"):
-        properties[name] = {**listed, "description": properties[name]["description"]}
-    return {"anyOf": [schema, listed]}
-
-
-def or_switch(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """True and false, on and off are short for its `enabled`."""
-    return {"anyOf": [schema, {"type": "boolean"}, {"enum": ["on", "off"]}]}
-
-
-def or_one(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """One of it, or the text that is short for one, is short for a list of one."""
-    item = {"anyOf": [schema["items"], TEXT]}
-    return {"anyOf": [{**schema, "items": item}, item]}
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,7 +11,6 @@ said, with keys masked; it loads again as the same settings, keys apart.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -22,10 +21,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
-    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -33,26 +28,21 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-from ..errors import ConfigError
 from ..middleware.attempts import Retry
 from ..middleware.breaker import CircuitBreaker
 from ..middleware.cache import Cache
 from ..middleware.health import LoadBalance, Strategy
 from ..middleware.limits import RateLimit
+from ..middleware.single_flight import SingleFlight
 from ..middleware.timeouts import Timeouts
-from ..providers.base import Provider
 from ..types.deployment import Price
-from ..types.secret import Secret
 from ..types.units import Duration, Money, Size, shown
 from .expanding import expand
-from .explaining import Finding, Location, explain_validation, holds_secret, refusal, restated, suggestion
-from .json_schema import Written, or_one, or_switch, or_text, or_texts
-from .kinds import provider_class
+from .explaining import Finding, Location, explain_validation, refusal, suggestion
 from .loading import load_file
-from .short_forms import chain, listed, route, switch, target
+from .sections import Providers
+from .short_forms import chain, listed, route, switch, target, used
 
 __all__ = [
     "ANY_MODEL",
@@ -69,9 +59,6 @@ __all__ = [
 
 ANY_MODEL = "*"
 """Stands for the model that the caller names, in a target `provider/*` and in a price."""
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class _Options(BaseModel):
@@ -104,11 +91,6 @@ class Target(_Options):
         """Everything behind the first slash; `*` for the model the caller names."""
         return self.target.partition("/")[2]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return target(value)
-
     @model_validator(mode="after")
     def _names_both(self) -> Self:
         if not self.provider.strip() or not self.model.strip():
@@ -119,33 +101,24 @@ class Target(_Options):
     def _written(self, handler: SerializerFunctionWrapHandler) -> Any:
         return self.target if self.model_fields_set == {"target"} else handler(self)
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return or_text(handler(core))
+
+_Target = Annotated[Target, BeforeValidator(target, json_schema_input_type=Target | str)]
+_Targets = Annotated[
+    tuple[_Target, ...], BeforeValidator(listed, json_schema_input_type=tuple[_Target, ...] | Target | str)
+]
 
 
 class RouteSettings(_Options):
     """Deployments that one name stands for. A list of targets, or a single one, is short for its `deployments`."""
 
     strategy: Strategy | None = Field(default=None, description="how one is chosen; none: as `load_balance` says")
-    deployments: tuple[Target, ...] = Field(min_length=1, description="who may answer")
-    fallback: tuple[Target, ...] = Field(
-        default=(), description="who is asked, in order, when none of them could answer"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return route(value)
+    deployments: _Targets = Field(min_length=1, description="who may answer")
+    fallback: _Targets = Field(default=(), description="who is asked, in order, when none of them could answer")
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> Any:
         written = handler(self)
         return written["deployments"] if self.model_fields_set == {"deployments"} else written
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return or_texts(handler(core))
 
 
 class PriceSettings(_Options):
@@ -212,11 +185,6 @@ class UserMiddlewareSettings(_Options):
         """What its constructor takes."""
         return dict(self.model_extra or {})
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return value if isinstance(value, (Mapping, cls)) else {"use": value}
-
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if not (callable(getattr(self.use, "wrap", self.use)) or (isinstance(self.use, str) and self.use)):
@@ -224,77 +192,12 @@ class UserMiddlewareSettings(_Options):
         return self
 
 
-def _providers(value: Any) -> dict[str, Provider]:
-    """Each section as the class of its kind, which is its name if it has none."""
-    if not isinstance(value, Mapping):
-        raise refusal(((), value, f"{shown(value)} is not a mapping; write `openai: {{}}`"))
-    found: dict[str, Provider] = {}
-    findings: list[Finding] = []
-    for name, section in value.items():
-        try:
-            found[name] = _provider(name, section)
-        except ValidationError as error:
-            findings += [((name, *e["loc"]), e["input"], e["msg"]) for e in error.errors()]
-        except ConfigError as error:
-            findings.append(((name,), name, error.message))
-    if findings:
-        raise refusal(*findings)
-    return found
-
-
-def _provider(name: Any, section: Any) -> Provider:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError("a provider's name is made of letters, digits, dots, hyphens and underscores")
-    if isinstance(section, Provider):
-        if section.name not in ("", name):
-            raise ConfigError(f"this provider was named {shown(section.name)}; use that name or give it none")
-        return section.model_copy(update={"name": name})
-    if not isinstance(section, Mapping | None):
-        raise ConfigError(f"{shown(section)} is not a mapping; write `{name}: {{}}`")
-    options = dict(section or {})
-    if "name" in options:
-        raise refusal((("name",), options["name"], f"the name of this provider is {name}; leave `name` out"))
-    kind = options.pop("kind", name)
-    if not isinstance(kind, str):
-        raise refusal((("kind",), kind, f"{shown(kind)} is not a text"))
-    cls, presets = provider_class(kind)
-    try:
-        return cls.model_validate({**presets, **options, "name": name})
-    except ValidationError as error:
-        raise restated(error, cls, options) from None
-
-
-def _provider_dumps(providers: dict[str, Provider], info: SerializationInfo) -> dict[str, Any]:
-    """The sections as they were said, with keys masked; what stands in a header may be one."""
-    return {name: _masked(_said(name, provider, info), ()) for name, provider in providers.items()}
-
-
-def _said(name: str, provider: Provider, info: SerializationInfo) -> dict[str, Any]:
-    options = provider.model_dump(
-        mode=info.mode,
-        by_alias=True,
-        exclude={"name"},
-        exclude_unset=info.exclude_unset,
-        exclude_defaults=info.exclude_defaults,
-    )
-    kind = options.pop("vendor", None) or provider.kind
-    return options if kind == name else {"kind": kind, **options}
-
-
-def _masked(value: Any, place: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
-        return {key: _masked(item, (*place, key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, place) for item in value]
-    return repr(Secret(value)) if isinstance(value, str) and value.strip() and holds_secret(place) else value
-
-
-Providers = Annotated[
-    dict[str, Provider],
-    PlainValidator(_providers),
-    PlainSerializer(_provider_dumps, return_type=dict[str, Any]),
-    WithJsonSchema({"type": "object"}),
+_Route = Annotated[RouteSettings, BeforeValidator(route, json_schema_input_type=RouteSettings | _Targets)]
+_UserMiddleware = Annotated[
+    UserMiddlewareSettings, BeforeValidator(used, json_schema_input_type=UserMiddlewareSettings | str)
 ]
+
+_OnOff = bool | Literal["on", "off"] | None
 
 
 class Settings(_Options):
@@ -306,26 +209,31 @@ class Settings(_Options):
     """
 
     providers: Providers = Field(default_factory=dict, description="who can be asked, by a name of your choice")
-    routes: dict[str, RouteSettings] = Field(default_factory=dict, description="names that stand for deployments")
-    retry: Annotated[Retry | None, BeforeValidator(switch), Written(or_switch)] = Field(
+    routes: dict[str, _Route] = Field(default_factory=dict, description="names that stand for deployments")
+    retry: Annotated[Retry | None, BeforeValidator(switch, json_schema_input_type=Retry | _OnOff)] = Field(
         default=None, description="second attempts"
     )
-    circuit_breaker: Annotated[CircuitBreaker | None, BeforeValidator(switch), Written(or_switch)] = Field(
-        default=None, description="rests for upstreams that keep failing"
-    )
-    rate_limit: Annotated[tuple[RateLimit, ...], BeforeValidator(listed), Written(or_one)] = Field(
-        default=(), description="limits of your own: one, or several that all hold"
-    )
-    cache: Annotated[Cache | None, BeforeValidator(switch), Written(or_switch)] = Field(
+    circuit_breaker: Annotated[
+        CircuitBreaker | None, BeforeValidator(switch, json_schema_input_type=CircuitBreaker | _OnOff)
+    ] = Field(default=None, description="rests for upstreams that keep failing")
+    rate_limit: Annotated[
+        tuple[RateLimit, ...],
+        BeforeValidator(listed, json_schema_input_type=tuple[RateLimit | str, ...] | RateLimit | str),
+    ] = Field(default=(), description="limits of your own: one, or several that all hold")
+    cache: Annotated[Cache | None, BeforeValidator(switch, json_schema_input_type=Cache | _OnOff)] = Field(
         default=None, description="answers that are given again"
     )
+    single_flight: Annotated[
+        SingleFlight | None, BeforeValidator(switch, json_schema_input_type=SingleFlight | _OnOff)
+    ] = Field(default=None, description="identical calls that share one request")
     timeouts: Timeouts | None = Field(default=None, description="how long to wait for what")
     load_balance: LoadBalance | None = Field(
         default=None, description="how routes choose, unless they say it themselves"
     )
-    middleware: Annotated[tuple[UserMiddlewareSettings, ...], BeforeValidator(listed), Written(or_one)] = Field(
-        default=(), description="more of your own, outermost first within a slot"
-    )
+    middleware: Annotated[
+        tuple[_UserMiddleware, ...],
+        BeforeValidator(listed, json_schema_input_type=tuple[_UserMiddleware, ...] | _UserMiddleware),
+    ] = Field(default=(), description="more of your own, outermost first within a slot")
     prices: dict[str, PriceSettings] = Field(
         default_factory=dict, description="by `provider/model`, or `provider/*` for all its models"
     )
@@ -368,12 +276,21 @@ class Settings(_Options):
             yield ("load_balance", "weights", name), name
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """The configuration as it was said, keys masked. Pydantic's options hold; `exclude_unset` is on by default."""
-        return super().model_dump(**{"exclude_unset": True, **options})
+        """
+        The configuration as it was said, in plain values with keys masked; objects become their names.
+
+        Pydantic's options hold, with `exclude_unset=True` and `mode="json"` where they are not given.
+        """
+        return super().model_dump(**{"exclude_unset": True, "mode": "json", "fallback": _name, **options})
 
     def model_dump_json(self, **options: Any) -> str:
         """The same as JSON."""
-        return super().model_dump_json(**{"exclude_unset": True, **options})
+        return super().model_dump_json(**{"exclude_unset": True, "fallback": _name, **options})
+
+
+def _name(thing: Any) -> str:
+    cls = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def settings_from_file(path: str | Path, env: Mapping[str, str] | None = None) -> Settings:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from .explaining import refusal
 
-__all__ = ["CHAIN_ROUTE", "chain", "listed", "route", "switch", "target"]
+__all__ = ["CHAIN_ROUTE", "chain", "listed", "route", "switch", "target", "used"]
 
 CHAIN_ROUTE = "default"
 """The route that a chain of providers makes."""
@@ -53,12 +55,8 @@ def chain(raw: Any) -> Any:
 
 
 def route(value: Any) -> Any:
-    """`[a/x, b/y]` or `a/x` stands for `{deployments: …}`; a single target in a mapping for a list of it."""
-    if isinstance(value, (str, list, tuple)):
-        return {"deployments": listed(value)}
-    if isinstance(value, Mapping):
-        return {**value, **{key: listed(value[key]) for key in ("deployments", "fallback") if key in value}}
-    return value
+    """`a/x` or `[a/x, b/y]` stands for `{deployments: …}`."""
+    return {"deployments": value} if isinstance(value, (str, list, tuple)) else value
 
 
 def target(value: Any) -> Any:
@@ -68,6 +66,11 @@ def target(value: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(value.get("target"), str) and "/" not in value["target"]:
         return {**value, "target": f"{value['target']}/*"}
     return value
+
+
+def used(value: Any) -> Any:
+    """A name, or in Python the thing itself, stands for `{use: …}`."""
+    return value if isinstance(value, (Mapping, BaseModel)) and not hasattr(value, "wrap") else {"use": value}
 
 
 def switch(value: Any) -> Any:
