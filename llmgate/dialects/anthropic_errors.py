@@ -170,14 +170,18 @@ _SAID: Mapping[str, tuple[int, str]] = MappingProxyType(
 
 
 def write_error(error: GatewayError) -> tuple[int, dict[str, str], Json]:
-    """Status, headers and body with which Anthropic would say it."""
+    """
+    Status, headers and body with which Anthropic would say it.
+
+    No SDK should try again by itself what was tried here as often as it was worth.
+    """
     fallback = "invalid_request_error" if error.outcome == "request" else "api_error"
     status, kind = _SAID.get(error.kind, (error.status, fallback))
     message = error.message
     if error.kind == "context_window_exceeded" and TOO_LONG not in message:
         # Clients know it by these words alone, and shorten the conversation.
         message = f"{TOO_LONG}: {message}"
-    headers: dict[str, str] = {}
+    headers = {"content-type": "application/json", "x-should-retry": "false"}
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.request_id is not None:

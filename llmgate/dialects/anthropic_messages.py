@@ -34,9 +34,9 @@ from .anthropic_words import (
     Json,
     add_citation,
     citation_of,
-    json_object,
+    own_of_call,
     stop_reason,
-    tool_id,
+    tool_use,
     usage_of,
     write_usage,
 )
@@ -143,7 +143,8 @@ def _read_message(data: Json) -> Response:
             for citation in block.get("citations") or ():
                 add_citation(citation, citations)
         elif kind == "tool_use":
-            calls.append(ToolCall(block["id"], block["name"], dumps(block["input"]).decode(), len(calls)))
+            arguments = dumps(block["input"]).decode()
+            calls.append(ToolCall(block["id"], block["name"], arguments, len(calls), own_of_call(block)))
         elif kind in THINKING:
             thinking.append(block)
             reasoning.append(block.get("thinking", ""))
@@ -175,10 +176,7 @@ def write_message(answer: Response) -> Json:
         content.append(block)
     if choice.refusal:
         content.append({"type": "text", "text": choice.refusal})
-    for call in choice.tool_calls:
-        content.append(
-            {"type": "tool_use", "id": tool_id(call), "name": call.name, "input": json_object(call.arguments)}
-        )
+    content += [tool_use(answer.id, call) for call in choice.tool_calls]
     return {
         "id": answer.id,
         "type": "message",

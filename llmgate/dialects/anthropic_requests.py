@@ -351,6 +351,7 @@ def _write_tool(tool: Json) -> Json:
     out |= {
         name: value for name, value in function.items() if name not in ("parameters", "strict") and value is not None
     }
+    out["name"] = function["name"]
     parameters = function.get("parameters") or {}
     # Anthropic wants the type said, even of a function without parameters.
     out["input_schema"] = parameters if "type" in parameters else {"type": "object", **parameters}
@@ -473,7 +474,7 @@ def read_chat(data: Any) -> Request:
             if not config:
                 del body["output_config"]
         name = "the request"
-        return Request("chat", data["model"], body, bool(data.get("stream")), encoded(body))
+        return Request("chat", data.get("model") or "", body, data.get("stream") is True, encoded(body))
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 

@@ -16,12 +16,22 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
-from ..policies.sse import EventParser
+from ..policies.sse import MAX_LINE_BYTES, EventParser
 from ..types.response import Answer, Chunk, Response, ToolCall
 from ..types.usage import Usage
 from ..types.wire import dumps, loads
 from .anthropic_errors import error_of, write_error
-from .anthropic_words import FINISH, Json, add_citation, citation_of, stop_reason, tool_id, usage_of, write_usage
+from .anthropic_words import (
+    FINISH,
+    Json,
+    add_citation,
+    citation_of,
+    own_of_call,
+    stop_reason,
+    tool_use,
+    usage_of,
+    write_usage,
+)
 
 __all__ = ["Reader", "Writer"]
 
@@ -38,14 +48,24 @@ class _Block:
         self.parts: list[str] = []
 
 
-class Reader:
-    """Reads one stream. What came before an error is given out first, the error when more is asked for."""
+_NO_STREAM = b"{[<"
+"""How a body begins that is JSON or a page."""
 
-    __slots__ = ("_blocks", "_calls", "_counts", "_events", "_failure", "_id", "_model", "terminated")
+
+class Reader:
+    """
+    Reads one stream. What came before an error is given out first, the error when more is asked for.
+
+    Every event but a ping becomes one chunk, even if it says nothing, with its JSON as `raw`: who passes the stream on as
+    it is passes each `raw` on.
+    """
+
+    __slots__ = ("_blocks", "_calls", "_counts", "_events", "_failure", "_head", "_id", "_model", "terminated")
 
     def __init__(self) -> None:
         self.terminated = False
         self._events = EventParser()
+        self._head: bytes | None = b""  # until it is clear that this is a stream of events
         self._blocks: dict[int, _Block] = {}
         self._counts: Json = {}
         self._calls = 0
@@ -54,24 +74,23 @@ class Reader:
         self._failure: GatewayError | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
-        if self.terminated:
+        if self._over():
             return []
-        if self._failure is not None:
-            raise self._failure
+        if self._head is not None:
+            data = self._begun(data)
         chunks: list[Chunk] = []
         for name, payload in self._events.feed(data):
-            self._read(name, payload, chunks)
-            if self.terminated or self._failure is not None:
+            if not self._read(name, payload, chunks):
                 break
-        if self._failure is not None and not chunks:
-            raise self._failure
+        if not chunks:
+            self._over()
         return chunks
 
     def end(self) -> list[Chunk]:
-        if self.terminated:
+        if self._over():
             return []
-        if self._failure is not None:
-            raise self._failure
+        if self._head:
+            raise _no_stream(self._head)
         chunks: list[Chunk] = []
         for name, payload in self._events.end():
             self._read(name, payload, chunks)
@@ -82,20 +101,45 @@ class Reader:
             raise self._failure
         raise StreamInterrupted("the stream ended without message_stop")
 
-    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> None:
+    def _over(self) -> bool:
+        """Whether the end has come; an error that waits is raised."""
+        if self._failure is not None:
+            raise self._failure
+        return self.terminated
+
+    def _begun(self, data: bytes) -> bytes:
+        """The first bytes of a stream; nothing yet, if they may be those of JSON or of a page."""
+        head = ((self._head or b"") + data).lstrip()
+        if head and head[0] not in _NO_STREAM:
+            self._head = None
+            return head
+        if len(head) > MAX_LINE_BYTES:
+            raise _no_stream(head)
+        self._head = head
+        return b""
+
+    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> bool:
+        """Whether more is to be read after this event."""
         try:
             event = loads(payload)
             kind = event.get("type") or name.decode()
-            read = _EVENTS.get(kind)  # a ping has none, nor has what Anthropic may add
-            chunk = read(self, event) if read is not None else None
+            if kind == "ping":
+                return True
+            if kind == "error":
+                self._failure = error_of(None, {}, event)
+                return False
+            read = _EVENTS.get(kind)  # what Anthropic may add has none
+            chunk = (read(self, event) if read is not None else None) or Chunk(index=-1)
         except (ValueError, KeyError, TypeError, AttributeError):
             # OpenRouter ends the stream with OpenAI's word, too.
-            if payload.strip() != b"[DONE]":
-                self._failure = ProtocolError("the upstream sent an event that is none of the Messages API")
-            return
-        if chunk is not None:
-            chunk.id, chunk.model, chunk.raw = self._id, self._model, event
-            chunks.append(chunk)
+            if payload.strip() == b"[DONE]":
+                return True
+            self._failure = ProtocolError("the upstream sent an event that is none of the Messages API")
+            return False
+        chunk.id, chunk.model, chunk.raw = self._id, self._model, event
+        chunks.append(chunk)
+        self.terminated = kind == "message_stop"
+        return not self.terminated
 
     def _message_start(self, event: Json) -> Chunk:
         message = event["message"]
@@ -109,7 +153,7 @@ class Reader:
         block = self._blocks[event["index"]] = _Block(kind, start, self._calls)
         if kind == "tool_use":
             self._calls += 1
-            return Chunk(tool_calls=(ToolCall(start["id"], start["name"], "", block.index),))
+            return Chunk(tool_calls=(ToolCall(start["id"], start["name"], "", block.index, own_of_call(start)),))
         # Anthropic begins with nothing in it; a compatible server may begin with all.
         if kind == "text":
             urls: list[str] = []
@@ -159,12 +203,6 @@ class Reader:
             return Chunk(usage=usage, index=-1)
         return Chunk(finish_reason=FINISH.get(stop, "stop"), native_finish_reason=stop, usage=usage)
 
-    def _message_stop(self, event: Json) -> None:
-        self.terminated = True
-
-    def _error(self, event: Json) -> None:
-        self._failure = error_of(None, {}, event)
-
     def _counted(self, counts: Json) -> Usage:
         """The counts are running totals; one that is not said again still holds."""
         self._counts |= {name: count for name, count in counts.items() if count is not None}
@@ -178,10 +216,19 @@ _EVENTS: Mapping[str, Callable[[Reader, Json], Chunk | None]] = MappingProxyType
         "content_block_delta": Reader._block_delta,
         "content_block_stop": Reader._block_stop,
         "message_delta": Reader._message_delta,
-        "message_stop": Reader._message_stop,
-        "error": Reader._error,
     }
 )
+
+
+def _no_stream(body: bytes) -> GatewayError:
+    """What came where events were asked for: an error, we hope."""
+    try:
+        data = loads(body)
+    except ValueError:
+        data = None
+    if isinstance(data, dict) and "error" in data:
+        return error_of(None, {}, data)
+    return ProtocolError("the upstream sent no stream of events")
 
 
 class Writer:
@@ -194,7 +241,7 @@ class Writer:
     """
 
     __slots__ = (
-        "_begun", "_blocks", "_calls", "_finish", "_model", "_native", "_open", "_reasoned", "_refusal", "_thought",
+        "_begun", "_blocks", "_calls", "_finish", "_id", "_model", "_native", "_open", "_reasoned", "_refusal", "_thought",
         "_usage", "_write_message",
     )  # fmt: skip
 
@@ -202,6 +249,7 @@ class Writer:
         self._model = model
         self._write_message = write_message
         self._begun = False
+        self._id = ""
         self._blocks = 0  # begun so far; the last one is the one that is open
         self._open = ""  # its type
         self._thought: list[str] = []  # its text, if it is thinking
@@ -255,6 +303,7 @@ class Writer:
         if self._begun:
             return
         self._begun = True
+        self._id = id
         message: Json = {
             "id": id,
             "type": "message",
@@ -320,7 +369,7 @@ class Writer:
         index = self._calls.get(call.index)
         if index is None:
             index = self._calls[call.index] = self._blocks
-            self._start(out, {"type": "tool_use", "id": tool_id(call), "name": call.name, "input": {}})
+            self._start(out, {**tool_use(self._id, call), "input": {}})
         if call.arguments:
             # Two calls may come in turns. Every event names its block, so one that is closed can still be meant.
             self._delta(out, {"type": "input_json_delta", "partial_json": call.arguments}, index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
@@ -17,8 +18,9 @@ __all__ = [
     "add_citation",
     "citation_of",
     "json_object",
+    "own_of_call",
     "stop_reason",
-    "tool_id",
+    "tool_use",
     "usage_of",
     "write_usage",
 ]
@@ -101,9 +103,28 @@ def citation_of(url: str) -> Json:
     return {"type": "web_search_result_location", "url": url, "title": None, "cited_text": "", "encrypted_index": ""}
 
 
-def tool_id(call: ToolCall) -> str:
-    """The call's id; some upstreams give none, and Anthropic's clients tell calls apart by it."""
-    return call.id or f"toolu_{call.index}"
+OF_CALLS = ("caller", "toolset_name")
+"""What Anthropic wants to be told again about a call, where it differs from the rule."""
+
+
+def own_of_call(block: Json) -> Json | None:
+    """What a `tool_use` says that a call of OpenAI's has no words for."""
+    own = {name: block[name] for name in OF_CALLS if block.get(name) and block[name] != {"type": "direct"}}
+    return own or None
+
+
+def tool_use(answer: str, call: ToolCall) -> Json:
+    """
+    The call as a block. One that came without an id gets one, because Anthropic's clients tell calls apart by it.
+
+    Args:
+        answer: Id of the answer that the call belongs to.
+    """
+    id = call.id or "toolu_" + blake2b(f"{answer}/{call.index}".encode(), digest_size=12).hexdigest()
+    block = {"type": "tool_use", "id": id, "name": call.name, "input": json_object(call.arguments)}
+    if call.extra:
+        block |= {name: call.extra[name] for name in OF_CALLS if name in call.extra}
+    return block
 
 
 def json_object(arguments: str) -> Any:
