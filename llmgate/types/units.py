@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, LiteralString, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, LiteralString, TypeGuard, TypeVar
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -323,26 +323,33 @@ _MONEY_SCHEMA = {
     "examples": ["$25", "0.10"],
 }
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_field(parse_duration, "duration")),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(_DURATION_SCHEMA),
-]
-"""Seconds as a float; written `250ms`, `30s`, `5m`, `1h`, `2h5m`, `1d`, ISO 8601, a number of seconds, a `timedelta`."""
+if TYPE_CHECKING:
+    # To a type checker an option takes anything, because `Retry(base_delay="1s")` is as right as 1.0, and reads as a
+    # number. What is taken in truth stands below and is checked when the option is set.
+    Duration = float | Any
+    Size = int | Any
+    Money = Decimal | Any
+else:
+    Duration = Annotated[
+        float,
+        BeforeValidator(_field(parse_duration, "duration")),
+        PlainSerializer(format_duration, return_type=str),
+        WithJsonSchema(_DURATION_SCHEMA),
+    ]
+    """Seconds as a float; written `250ms`, `30s`, `5m`, `1h`, `2h5m`, `1d`, ISO 8601, a number of seconds, a `timedelta`."""
 
-Size = Annotated[
-    int,
-    BeforeValidator(_field(parse_size, "size")),
-    PlainSerializer(format_size, return_type=str),
-    WithJsonSchema(_SIZE_SCHEMA),
-]
-"""Bytes as an int; written `64MiB`, `1GB`, `500kB`, or a number of bytes."""
+    Size = Annotated[
+        int,
+        BeforeValidator(_field(parse_size, "size")),
+        PlainSerializer(format_size, return_type=str),
+        WithJsonSchema(_SIZE_SCHEMA),
+    ]
+    """Bytes as an int; written `64MiB`, `1GB`, `500kB`, or a number of bytes."""
 
-Money = Annotated[
-    Decimal,
-    BeforeValidator(_field(parse_money, "money")),
-    PlainSerializer(format_money, return_type=str),
-    WithJsonSchema(_MONEY_SCHEMA),
-]
-"""US dollars as a Decimal; written `$25`, `25`, `"0.10"`."""
+    Money = Annotated[
+        Decimal,
+        BeforeValidator(_field(parse_money, "money")),
+        PlainSerializer(format_money, return_type=str),
+        WithJsonSchema(_MONEY_SCHEMA),
+    ]
+    """US dollars as a Decimal; written `$25`, `25`, `"0.10"`."""
