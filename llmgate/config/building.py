@@ -97,10 +97,10 @@ class Pipeline:
         self._rng = Random()
         self._lock = threading.Lock()
         self._retry = settings.retry or Retry()
-        self._breaker = settings.circuit_breaker or CircuitBreaker()
-        self._timeouts = settings.timeouts or Timeouts()
+        self.breaker = settings.circuit_breaker or CircuitBreaker()
+        self.timeouts = settings.timeouts or Timeouts()
         self._balance = settings.load_balance or LoadBalance()
-        self.timeout_s = self._timeouts.totals()
+        self.timeout_s = self.timeouts.totals()
         kinds = {name: provider.price_id() or "unknown" for name, provider in self.providers.items()}
         self.prices = PriceBook(kinds)
         self._targets = _limits_by_name(settings)
@@ -186,7 +186,7 @@ class Pipeline:
         *, breaker: CircuitBreaker | None = None, timeouts: Timeouts | None = None,
     ) -> Candidate:  # fmt: skip
         """One deployment behind what stands around each attempt at it, with state of its own."""
-        breaker, timeouts = breaker or self._breaker, timeouts or self._timeouts
+        breaker, timeouts = breaker or self.breaker, timeouts or self.timeouts
         handler = timeouts.wrap(handler)
         gate = None
         if breaker.enabled:
@@ -365,7 +365,7 @@ class Pipeline:
         for name, provider in self.providers.items():
             for key in range(len(provider.credentials())):
                 told = _Told(self, name, key)
-                handler = self._timeouts.wrap(_bound(provider, key))
+                handler = self.timeouts.wrap(_bound(provider, key))
                 probes.append(Probe(provider.deployment("", key).name, handler, [told]))
         return Prober(probes, interval_s, Random(self._rng.random()))
 

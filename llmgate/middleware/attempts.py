@@ -65,6 +65,10 @@ class Retry(Middleware):
             max_attempts_total=max(self.max_attempts_total, self.max_attempts) if self.enabled else MAX_ATTEMPTS_TOTAL,
             max_server_delay_s=self.max_server_delay,
             backoff=Backoff(self.backoff, base_s=self.base_delay, max_s=self.max_delay, jitter=self.jitter),
+            # Who set the waits set them for throttling, too; else throttling has longer ones of its own.
+            throttled_backoff=Backoff(self.backoff, base_s=self.base_delay, max_s=self.max_delay, jitter=self.jitter)
+            if self.model_fields_set & {"backoff", "base_delay", "max_delay", "jitter"}
+            else Backoff.for_throttled(),
             fallback_on=self.fallback_on,
         )
 
@@ -231,7 +235,7 @@ class Attempts:
     def __init__(
         self, rules: Rules, rng: Random, told: Callable[[Call, Candidate, GatewayError, Verdict], None] | None = None
     ) -> None:
-        self._rules = rules
+        self.rules = rules
         self._rng = rng
         self._told = told
 
@@ -241,10 +245,18 @@ class Attempts:
         candidate = route.choose(call, now(), ())
         if candidate is None:
             raise route.refusal(call, now(), ())
+        budget = candidate.budget
+        budget.enter()
         try:
-            return await self._ask(call, candidate, "first", 0.0)
-        except GatewayError as error:
-            return await self._repair(call, route, candidate, error)
+            try:
+                reply = await self._ask(call, candidate, "first", 0.0)
+            except GatewayError as error:
+                reply = await self._repair(call, route, candidate, error)
+        except BaseException:
+            budget.leave()
+            raise
+        reply.on_end(lambda outcome: budget.leave())
+        return reply
 
     async def _ask(self, call: Call, candidate: Candidate, reason: str, waited_s: float) -> Reply:
         """One attempt, told to whoever keeps count."""
@@ -252,13 +264,11 @@ class Attempts:
         started = now()
         standing, trail = candidate.standing, call.trail
         standing.started(started)
-        candidate.budget.enter()
         try:
             reply = await candidate.handler(call.attempt(candidate.deployment))
         except BaseException as error:
             ended = now()
             outcome = Outcome.of(error)
-            candidate.budget.leave()
             standing.ended(ended, outcome, ended - started, None)
             trail.upstream_s += ended - started
             trail.attempts.append(_record(call, candidate, outcome, started, ended, reason, waited_s))
@@ -273,7 +283,6 @@ class Attempts:
         )
 
         def settle(outcome: Outcome) -> None:
-            candidate.budget.leave()
             usage = outcome.usage
             over = now()
             standing.ended(over, outcome, over - started, None if usage is None else usage.output_tokens)
@@ -287,7 +296,7 @@ class Attempts:
     async def _repair(self, call: Call, route: Route, candidate: Candidate, error: GatewayError) -> Reply:
         """What follows a failure: waits, other attempts, and in the end an answer or one error."""
         now = call.runtime.now
-        plan = Plan(self._rules, call.deadline, self._rng, call.options.fallback)
+        plan = Plan(self.rules, call.deadline, self._rng, call.options.fallback)
         errors = [error]
         spent: list[Candidate] = []
         held: RetryBudget | None = None

@@ -33,6 +33,7 @@ class CircuitBreaker(Middleware):
     failure_ratio: float = Field(0.5, gt=0, le=1, description="share of failures in the window that opens the circuit")
     minimum_calls: int = Field(10, ge=1, description="calls in the window below which the share says nothing")
     window: Duration = Field(60.0, gt=0, description="how far back the share looks")
+    lease: Duration = Field(1200.0, gt=0, description="a probe that has not ended by then is lost, and the circuit opens again")
     slow: Duration | None = Field(None, description="time to first token above which a call counts as slow; none: no such rule")
 
     def wrap(self, call_next: Handler) -> Handler:
@@ -47,6 +48,7 @@ class CircuitBreaker(Middleware):
             window_s=self.window,
             open_s=self.timeout,
             open_max_s=max(self.timeout, self.timeout_max),
+            lease_s=self.lease,
             slow_s=self.slow,
             rng=rng,
             on_transition=on_transition,
@@ -63,6 +65,9 @@ class CircuitBreaker(Middleware):
             def tell(outcome: Outcome) -> None:
                 permit.record(now(), outcome)
 
-            return await attended(call_next(call), tell)
+            reply = await attended(call_next(call), tell)
+            # The first content is there: however long the rest takes, this call is not late.
+            permit.answered(now())
+            return reply
 
         return guarded
