@@ -244,8 +244,10 @@ class Sqlite:
         for suffix in ("-shm", "-wal", ""):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        # The error itself would keep its traceback, and with it this store, for as long as somebody keeps the record.
+        said = str(error)
         logger.warning(
-            "the cache file %s is not sound (%s); it is now %s, and a new one is begun", self.path, error, aside
+            "the cache file %s is not sound (%s); it is now %s, and a new one is begun", self.path, said, aside
         )
 
     def __repr__(self) -> str:

@@ -46,10 +46,6 @@ class Entry:
     age_s: float = 0.0
 
 
-# What is written of each kind, besides what it is made of. `None` and empty values are left out.
-_COMMON = ("id", "model", "raw", "provider", "deployment", "request_id")
-
-
 def dump(answer: Answer) -> bytes:
     """
     Write an answer.
@@ -62,11 +58,7 @@ def dump(answer: Answer) -> bytes:
     if writer is None:
         raise TypeError(f"{type(answer).__name__} is no answer that can be kept")
     kind, write = writer
-    out: dict[str, Any] = {"v": VERSION, "kind": kind}
-    for name in _COMMON:
-        value = getattr(answer, name)
-        if value is not None and value != "":
-            out[name] = value
+    out: dict[str, Any] = {"v": VERSION, "kind": kind} | _changed(answer, _ANSWER)
     usage = _changed(answer.usage, _USAGE)
     if usage:
         if "cost" in usage:
@@ -194,9 +186,13 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
     "raw": _read_raw,
     "value": _read_value,
 }
+# What is written of each part, and what goes without saying.
 _UNSET = object()
+_ANSWER: Mapping[str, object] = {
+    "id": "", "model": "", "raw": None, "provider": "", "deployment": "", "request_id": None,
+}  # fmt: skip
 _USAGE: Mapping[str, object] = dict.fromkeys(field.name for field in fields(Usage))
-_TOOL_CALL: Mapping[str, object] = {"id": "", "name": "", "arguments": "", "index": 0}
+_TOOL_CALL: Mapping[str, object] = {field.name: field.default for field in fields(ToolCall)}
 _MODEL: Mapping[str, object] = {"id": _UNSET} | {
     field.name: field.default for field in fields(Model) if field.name != "id"
 }
