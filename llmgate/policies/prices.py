@@ -30,23 +30,7 @@ if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-__all__ = ["PROVIDER_IDS", "PriceBook", "cost", "nanodollars"]
-
-PROVIDER_IDS: Mapping[str, str] = MappingProxyType(
-    {
-        "azure-openai": "azure",
-        "bedrock": "aws",
-        "copilot": "github-copilot",
-        "gemini": "google",
-        "moonshot": "moonshotai",
-        "vertex": "google",
-        "vertex-ai": "google",
-        "voyage": "voyageai",
-        "xai": "x-ai",
-        "zhipu": "zhipuai",
-    }
-)
-"""Kinds of provider that genai-prices knows by another id (its prices/providers/*.yml, checked 2026-11-20)."""
+__all__ = ["PriceBook", "cost", "nanodollars"]
 
 BOOK_SIZE = 1024
 """Models kept; several times what the longest list of one provider has in use, and about a megabyte."""
@@ -138,22 +122,15 @@ class PriceBook:
     imports); `load` does that where it disturbs nobody.
 
     Args:
-        kinds: Kind of each configured provider by its name; a name that is missing is its own kind.
-        provider_ids: Ids of kinds in genai-prices, where they differ.
+        ids: What the list calls each configured provider, by its name; who is missing is called by its name there,
+            too. A provider whose id the list does not have sells at unknown prices.
         size: Models kept.
     """
 
-    __slots__ = ("_ids", "_kinds", "_listings", "_lock", "_size", "_snapshot", "_snapshots")
+    __slots__ = ("_ids", "_listings", "_lock", "_size", "_snapshot", "_snapshots")
 
-    def __init__(
-        self,
-        kinds: Mapping[str, str] | None = None,
-        *,
-        provider_ids: Mapping[str, str] = PROVIDER_IDS,
-        size: int = BOOK_SIZE,
-    ) -> None:
-        self._kinds = dict(kinds or {})
-        self._ids = provider_ids
+    def __init__(self, ids: Mapping[str, str] | None = None, *, size: int = BOOK_SIZE) -> None:
+        self._ids = dict(ids or {})
         self._size = size
         self._lock = threading.Lock()
         self._listings: dict[tuple[str, str, str], _Listing | None] = {}
@@ -276,8 +253,7 @@ class PriceBook:
         return listing
 
     def _look_up(self, snapshot: DataSnapshot, provider: str, model: str, tier: str) -> _Listing | None:
-        kind = self._kinds.get(provider, provider)
-        id = self._ids.get(kind, kind)
+        id = self._ids.get(provider, provider)
         # By its exact id: their own search takes `openai-compatible` for OpenAI, and keeps every name it ever saw.
         seller = next((seller for seller in snapshot.providers if seller.id == id), None)
         info = seller and seller.find_model(model, all_providers=snapshot.providers)

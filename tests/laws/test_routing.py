@@ -226,10 +226,10 @@ def test_no_time_whatever_wins_or_poisons(reports: list[tuple[float, float | Non
     it, and it neither takes all calls nor is lost for ever.
     """
     liar, honest = standings(2)
-    for now, (duration_s, first_s, tokens) in enumerate(reports):
-        for who, outcome in [(liar, Outcome("ok", first_token_s=first_s)), (liar, Outcome.of(UpstreamError("x")))]:
-            who.started(now)
-            who.ended(float(now), outcome, duration_s, tokens)
+    for second, (duration_s, first_s, tokens) in enumerate(reports):
+        for outcome in (Outcome("ok", first_token_s=first_s), Outcome.of(UpstreamError("x"))):
+            liar.started(second)
+            liar.ended(second, outcome, duration_s, tokens)
     honest.started(0.0)
     honest.ended(float(len(reports)), Outcome("ok", first_token_s=1.0), 1.0, None)
     now = float(len(reports))

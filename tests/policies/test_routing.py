@@ -540,7 +540,12 @@ class TestEligible:
         The circuit breaker is asked only if its word decides.
         """
         asked: list[float] = []
-        a = standing("a", gate=lambda now: asked.append(now) or 0.0)
+
+        def gate(now: float) -> float:
+            asked.append(now)
+            return 0.0
+
+        a = standing("a", gate=gate)
         a.cool(5.0)
 
         eligible(0.0, [a])
