@@ -183,9 +183,10 @@ class _Calls:
             id = (piece["id"] if "id" in piece else None) or ""
             function = piece["function"] if "function" in piece else piece["custom"] if "custom" in piece else {}
             name = (function["name"] if "name" in function else None) or ""
-            arguments = function["arguments"] if "arguments" in function else function.get("input")
+            arguments: Any = function["arguments"] if "arguments" in function else function.get("input")
             # Nearly always the piece goes on with the call of its index.
-            slot = self._slots[index] if not name and index in self._slots else self._slot(index, id, name)
+            known = not name and index is not None and index in self._slots
+            slot = self._slots[index] if known else self._slot(index, id, name)
             if id and not self._ids[slot]:
                 self._ids[slot] = id
             call = ToolCall(id, name, arguments if arguments.__class__ is str else arguments_of(arguments), slot)
