@@ -45,9 +45,7 @@ __all__ = [
 DECAY_S = 60.0  # seconds; in this time a mean forgets all but 37 %; an LLM call takes seconds, Finagle's 10 s suit RPCs
 FASTEST_S = 0.001  # seconds; nothing answers faster, and a mean of zero would win whatever the load
 SLOWEST_S = 120.0  # seconds; the default deadline: nobody waits longer, and doubled penalties stay finite
-FAILURE_S = (
-    1.0  # seconds; the least a failure counts as, so that one who fails at once and knows no success is not fast
-)
+FAILURE_S = 1.0  # seconds; the least a failure counts as: who fails at once and never succeeded is not fast
 FAILURE_FACTOR = 2.0  # times the mean; who fails fast must look slow
 TYPICAL_TOKENS = 200  # tokens of the answer that latencies are compared for; the mean of LMSYS-Chat-1M is 215
 WHOLE_SHARE = 0.9  # of the call; content that came no earlier came in one piece
