@@ -9,7 +9,7 @@ to an origin for which it was not configured.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,7 +19,7 @@ from ..types.wire import WireRequest, WireResponse
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Body", "Engine", "HTTPOptions", "engine_maker", "head"]
+__all__ = ["Body", "Engine", "HTTPOptions", "Untrusted", "engine_maker", "head", "joined_headers", "tls_failure"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
 RESPONSE_MAX_BYTES = 64 * 2**20  # decoded; ten times the largest embedding answers seen
@@ -201,3 +201,25 @@ class Body:
         """
         if self._inflate is not None and self._wire and not self._inflate.eof:
             raise ConnectionFailed("the answer ended in the middle of its packed data")
+
+
+class Untrusted(ProtocolError):
+    """The other side could not prove who it is. Asking again changes nothing."""
+
+    again = False
+    kind = "tls_error"
+
+
+def tls_failure(error: BaseException, where: str) -> ProtocolError:
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+    return Untrusted(f"the TLS connection to {where} was refused: {reason}")
+
+
+def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header lines as a dict: names in lower case, repeated ones joined with a comma as RFC 9110 has it."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers

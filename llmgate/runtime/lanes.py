@@ -16,14 +16,14 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpcore2
 
 from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, HTTPOptions, head
+from .http import Body, HTTPOptions, head, joined_headers, tls_failure
 
 __all__ = ["Lanes"]
 
@@ -63,7 +63,7 @@ class Lanes:
             self._busy.add(lane)
             try:
                 answer = await lane.exchange(wire)
-                headers = _headers(answer.headers)
+                headers = joined_headers(answer.headers)
                 body = Body(headers.get("content-encoding", ""), self._options.max_response_bytes)
                 return _LaneResponse(self, lane, answer, headers, body)
             except BaseException as error:
@@ -132,15 +132,6 @@ class Lanes:
         return f"<Lanes {len(self._busy)} busy, {idle} idle>"
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return headers
-
-
 def _translated(error: BaseException, request: WireRequest, until: float) -> BaseException:
     """Our word for what the library raised; what is not about the network passes unchanged."""
     where = request.origin
@@ -155,7 +146,7 @@ def _translated(error: BaseException, request: WireRequest, until: float) -> Bas
             return TimeoutError()
         case httpcore2.ConnectError():
             if isinstance(error.__context__, ssl.SSLError) or "certificate" in str(error).lower():
-                return _tls_failure(error, where)
+                return tls_failure(error, where)
             return ConnectionFailed(f"no connection to {where}: {error}")
         case httpcore2.LocalProtocolError():
             return BadRequest(f"the request cannot be written as HTTP: {error}")
@@ -166,23 +157,11 @@ def _translated(error: BaseException, request: WireRequest, until: float) -> Bas
         case httpcore2.NetworkError():
             return ConnectionFailed(f"the connection to {where} broke")
         case ssl.SSLError():
-            return _tls_failure(error, where)
+            return tls_failure(error, where)
         case OSError() if not isinstance(error, TimeoutError):
             return ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
         case _:
             return error
-
-
-class _Untrusted(ProtocolError):
-    """The other side could not prove who it is. Asking again changes nothing."""
-
-    again = False
-    kind = "tls_error"
-
-
-def _tls_failure(error: BaseException, where: str) -> ProtocolError:
-    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-    return _Untrusted(f"the TLS connection to {where} was refused: {reason}")
 
 
 class _LaneResponse:
