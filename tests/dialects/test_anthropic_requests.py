@@ -379,15 +379,34 @@ def test_parameters_of_anthropics_own_pass() -> None:
     assert "betas" not in json.loads(dialect.write_request(request, PLAIN).body)
 
 
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_what_cannot_be_expressed_is_refused_by_name(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 2),
+        ("logprobs", True),
+        ("top_logprobs", 3),
+        ("logit_bias", {"50256": -100}),
+        ("seed", 0),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", -0.5),
+        ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "alloy", "format": "wav"}),
+        ("functions", [{"name": "f"}]),
+        ("function_call", "auto"),
+        ("store", True),
+        ("verbosity", "low"),
+        ("web_search_options", {}),
+        ("moderation", {"model": "omni"}),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused_by_name(name: str, value: Any) -> None:
     """
     A parameter that Messages cannot express is refused by its name, unless its value asks for nothing.
     """
     with pytest.raises(BadRequest, match=f"^{name}: the Messages API cannot express it"):
-        written(**{name: "something"})
-    for value in (*NEUTRAL[name], None):
-        assert name not in written(**{name: value})
+        written(**{name: value})
+    for neutral in (*NEUTRAL[name], None):
+        assert name not in written(**{name: neutral})
 
 
 def test_hints_are_left_out() -> None:
