@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from llmgate.policies.cache_key import CacheKey
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.types.call import CacheControl, Call, Options

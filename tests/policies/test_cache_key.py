@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+
 from llmgate.policies.cache_key import FIELDS, IN_KEY, CacheKey
 from llmgate.policies.cacheable import Cacheable
 from llmgate.runtime.blocking import BlockingRuntime

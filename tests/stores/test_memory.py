@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+
 from llmgate.stores.base import Entry, Holdings, Store
 from llmgate.stores.memory import ENTRY_BYTES, Eviction, Memory
 

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from llmgate.stores.base import Entry, Store
 from llmgate.stores.sqlite import Sqlite
 from llmgate.types.entry import seal
+
+Opened = Callable[..., Sqlite]
 
 
 class Calendar:
@@ -47,10 +50,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Sqlite]:
-    store = Sqlite(path)
-    yield store
-    store.close()
+def opened() -> Iterator[Opened]:
+    """Makes stores, and closes them when the test is over."""
+    stores: list[Sqlite] = []
+
+    def made(*args: Any, **options: Any) -> Sqlite:
+        stores.append(Sqlite(*args, **options))
+        return stores[-1]
+
+    yield made
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(path: Path, opened: Opened) -> Sqlite:
+    return opened(path)
 
 
 def filled(path: Path, entries: int = 1) -> None:
@@ -71,15 +86,15 @@ def test_it_is_a_store(store: Sqlite, path: Path) -> None:
     assert not path.exists()
 
 
-def test_entries_outlive_the_store(path: Path) -> None:
+def test_entries_outlive_the_store(path: Path, opened: Opened) -> None:
     """
     What one store wrote another one reads, with the age and the time that it has by then.
     """
     calendar = Calendar()
-    Sqlite(path, clock=calendar).put(b"k", entry(ttl_s=60.0, age_s=5.0), 0.0)
+    opened(path, clock=calendar).put(b"k", entry(ttl_s=60.0, age_s=5.0), 0.0)
     calendar.seconds += 10.0
 
-    assert Entry(b"answer", 50.0, 15.0) == Sqlite(path, clock=calendar).get(b"k", 0.0)
+    assert Entry(b"answer", 50.0, 15.0) == opened(path, clock=calendar).get(b"k", 0.0)
 
 
 def test_its_owner_alone_can_read_it(store: Sqlite, path: Path) -> None:
@@ -96,12 +111,12 @@ def test_its_owner_alone_can_read_it(store: Sqlite, path: Path) -> None:
     assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
 
 
-def test_an_entry_ends_at_its_time(path: Path) -> None:
+def test_an_entry_ends_at_its_time(path: Path, opened: Opened) -> None:
     """
     At the second at which its time is over an entry is gone, from the file as well.
     """
     calendar = Calendar()
-    store = Sqlite(path, clock=calendar)
+    store = opened(path, clock=calendar)
     store.put(b"k", entry(ttl_s=60.0), 0.0)
     calendar.seconds += 59.0
     before = found(store)
@@ -111,12 +126,12 @@ def test_an_entry_ends_at_its_time(path: Path) -> None:
     assert 0 == store.holdings().entries
 
 
-def test_an_entry_from_the_future_is_too_old(path: Path) -> None:
+def test_an_entry_from_the_future_is_too_old(path: Path, opened: Opened) -> None:
     """
     If the calendar was set back, nobody knows how old an entry is.
     """
     calendar = Calendar()
-    store = Sqlite(path, clock=calendar)
+    store = opened(path, clock=calendar)
     store.put(b"k", entry(ttl_s=60.0), 0.0)
     calendar.seconds -= 86_400.0
 
@@ -151,11 +166,11 @@ def test_a_newer_entry_takes_the_place_of_an_older_one(store: Sqlite) -> None:
     assert found(store) is None
 
 
-def test_the_size_of_the_file_is_bounded(path: Path) -> None:
+def test_the_size_of_the_file_is_bounded(path: Path, opened: Opened) -> None:
     """
     When the file is full those that would expire first make room; the file never grows beyond its size.
     """
-    store = Sqlite(path, max_bytes=2**18)
+    store = opened(path, max_bytes=2**18)
     for number in range(300):
         assert store.put(b"%d" % number, entry("x" * 2000, ttl_s=1000.0 + number), 0.0)
     holdings = store.holdings()
@@ -166,11 +181,11 @@ def test_the_size_of_the_file_is_bounded(path: Path) -> None:
     assert found(store, b"0") is None
 
 
-def test_an_entry_that_would_fill_the_file_is_not_kept(path: Path) -> None:
+def test_an_entry_that_would_fill_the_file_is_not_kept(path: Path, opened: Opened) -> None:
     """
     It is refused, throws nobody out, and does not leave an older answer behind.
     """
-    store = Sqlite(path, max_bytes=2**18)
+    store = opened(path, max_bytes=2**18)
     store.put(b"k", entry("old"), 0.0)
     store.put(b"other", entry(), 0.0)
 
@@ -229,7 +244,7 @@ DAMAGES = [zeroed_header, torn, rubbish, a_text, foreign, another_version, booby
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_what_is_not_sound_is_put_aside(
-    damage: Callable[[Path], None], path: Path, caplog: pytest.LogCaptureFixture
+    damage: Callable[[Path], None], path: Path, caplog: pytest.LogCaptureFixture, opened: Opened
 ) -> None:
     """
     A file that is damaged or not ours is kept aside as it was, with one warning, and a new one is begun.
@@ -237,7 +252,7 @@ def test_what_is_not_sound_is_put_aside(
     filled(path, entries=20)
     damage(path)
     was = path.read_bytes()
-    store = Sqlite(path)
+    store = opened(path)
 
     assert found(store) is None
     assert store.put(b"k", entry("new"), 0.0)
@@ -247,12 +262,12 @@ def test_what_is_not_sound_is_put_aside(
     assert str(path) in caplog.text
 
 
-def test_damage_is_found_while_the_file_is_open(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_found_while_the_file_is_open(path: Path, caplog: pytest.LogCaptureFixture, opened: Opened) -> None:
     """
     A file that breaks under an open store is put aside as soon as the store trips over it.
     """
     filled(path, entries=500)
-    store = Sqlite(path)
+    store = opened(path)
     found(store)
     scrambled_pages(path)
     answers = {found(store, b"%d" % number) for number in range(499)}
@@ -263,23 +278,25 @@ def test_damage_is_found_while_the_file_is_open(path: Path, caplog: pytest.LogCa
     assert 1 == len(caplog.records)
 
 
-def test_few_damaged_files_are_kept(path: Path) -> None:
+def test_few_damaged_files_are_kept(path: Path, opened: Opened) -> None:
     """
     However often it happens, three files lie aside at the most.
     """
     for _ in range(6):
         filled(path)
         zeroed_header(path)
-        found(Sqlite(path))
+        store = opened(path)
+        found(store)
+        store.close()
 
     assert 3 == len(list(path.parent.glob("*.aside-*")))
 
 
-def test_a_log_of_a_damaged_file_is_not_replayed(path: Path) -> None:
+def test_a_log_of_a_damaged_file_is_not_replayed(path: Path, opened: Opened) -> None:
     """
     The log goes aside with its file, so that nothing of it gets into the new one.
     """
-    store = Sqlite(path)
+    store = opened(path)
     store.put(b"k", entry(), 0.0)
     assert Path(f"{path}-wal").stat().st_size > 0
     copies = [(name, name.read_bytes()) for name in path.parent.iterdir()]
@@ -287,7 +304,7 @@ def test_a_log_of_a_damaged_file_is_not_replayed(path: Path) -> None:
     for name, data in copies:
         name.write_bytes(data)
     zeroed_header(path)
-    again = Sqlite(path)
+    again = opened(path)
     again.put(b"other", entry("new"), 0.0)
 
     # The log holds the whole of so young a file, header included, so SQLite may mend it; never both, never neither.
@@ -296,11 +313,11 @@ def test_a_log_of_a_damaged_file_is_not_replayed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.999])
-def test_a_torn_log_loses_no_more_than_its_end(path: Path, share: float) -> None:
+def test_a_torn_log_loses_no_more_than_its_end(path: Path, share: float, opened: Opened) -> None:
     """
     After a crash that tore the log every entry is there as it was, or is not there.
     """
-    store = Sqlite(path)
+    store = opened(path)
     for number in range(40):
         store.put(b"%d" % number, entry(f"answer {number}" * 50), 0.0)
     crashed = path.parent / "crashed.db"
@@ -308,7 +325,7 @@ def test_a_torn_log_loses_no_more_than_its_end(path: Path, share: float) -> None
     log = Path(f"{path}-wal").read_bytes()
     Path(f"{crashed}-wal").write_bytes(log[: int(len(log) * share)])
     store.close()
-    again = Sqlite(crashed)
+    again = opened(crashed)
 
     for number in range(40):
         assert found(again, b"%d" % number) in (None, (f"answer {number}" * 50).encode())
@@ -316,7 +333,7 @@ def test_a_torn_log_loses_no_more_than_its_end(path: Path, share: float) -> None
     assert b"new" == found(again)
 
 
-def test_no_flipped_bit_makes_a_wrong_answer(path: Path) -> None:
+def test_no_flipped_bit_makes_a_wrong_answer(path: Path, opened: Opened) -> None:
     """
     Whatever bits of the file are flipped, an answer is right or there is none.
     """
@@ -330,7 +347,7 @@ def test_no_flipped_bit_makes_a_wrong_answer(path: Path) -> None:
         for file in path.parent.iterdir():
             file.unlink()
         path.write_bytes(data)
-        store = Sqlite(path)
+        store = opened(path)
 
         assert found(store) in (None, b"answer")
         assert found(store, b"0") in (None, b"x" * 3000)
@@ -386,12 +403,12 @@ def test_a_text_that_is_no_utf8_is_a_miss(store: Sqlite, path: Path) -> None:
 # What is wrong with the disk.
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, opened: Opened) -> None:
     """
     Where there can be no file, every function says so.
     """
     (tmp_path / "file").write_text("")
-    store = Sqlite(tmp_path / "file" / "cache.db")
+    store = opened(tmp_path / "file" / "cache.db")
 
     with pytest.raises(OSError):
         store.get(b"k", 0.0)
@@ -399,19 +416,19 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         store.put(b"k", entry(), 0.0)
 
 
-def test_a_folder_in_the_place_of_the_file_is_an_error(path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_an_error(path: Path, opened: Opened) -> None:
     """
     A path that names a folder is refused, and the folder is left alone.
     """
     path.mkdir(parents=True)
 
     with pytest.raises(OSError):
-        Sqlite(path).get(b"k", 0.0)
+        opened(path).get(b"k", 0.0)
     assert path.is_dir()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_file_is_an_error(path: Path) -> None:
+def test_a_read_only_file_is_an_error(path: Path, opened: Opened) -> None:
     """
     A file that cannot be written to is refused and not put aside.
     """
@@ -419,7 +436,7 @@ def test_a_read_only_file_is_an_error(path: Path) -> None:
     path.chmod(0o400)
 
     with pytest.raises(OSError):
-        Sqlite(path).get(b"k", 0.0)
+        opened(path).get(b"k", 0.0)
     assert not list(path.parent.glob("*.aside-*"))
 
 
@@ -457,7 +474,7 @@ def test_a_locked_file_is_an_error_soon(store: Sqlite, path: Path) -> None:
     assert store.put(b"k", entry("new"), 0.0)
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_partial_row(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_partial_row(tmp_path: Path, opened: Opened) -> None:
     """
     When the disk takes no more bytes, writing fails, what was there is still there, and nothing half is.
     """
@@ -486,7 +503,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_partial_row(tmp_path: Path) -> No
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert b"answer" == found(Sqlite(tmp_path / "cache.db"))
+    assert b"answer" == found(opened(tmp_path / "cache.db"))
     assert not list(tmp_path.glob("*.aside-*"))
 
 
