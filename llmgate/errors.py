@@ -20,7 +20,7 @@ and `outcome` is the class of the result, the only word policies look at:
     │  └─ ContentFiltered   policy             -        -         -        -        400
     ├─ CredentialError
     │  ├─ AuthenticationFailed   auth          -        yes       -        yes      401
-    │  ├─ PermissionDenied  auth               -        yes       -        yes      403
+    │  ├─ PermissionDenied  auth               -        yes       -        -        403
     │  └─ QuotaExhausted    quota_exhausted    -        yes       -        yes      429
     ├─ UpstreamFailure
     │  ├─ RateLimited       throttled          yes      yes       -        -        429
@@ -205,8 +205,9 @@ class AuthenticationFailed(CredentialError):
 
 
 class PermissionDenied(CredentialError):
-    """The upstream knows the key and does not let it do this."""
+    """The upstream knows the key and does not let it do this; the key may do other things, so it is not given up."""
 
+    credential = False
     kind = "permission_denied"
     status = 403
 

@@ -344,6 +344,9 @@ class Attempts:
     def _rest(self, route: Route, candidate: Candidate, error: GatewayError, verdict: Verdict, now: float) -> None:
         if verdict.cool_s > 0:
             candidate.standing.cool(now + verdict.cool_s)
+        if error.outcome == "auth" and not error.credential:
+            # The key may not do this here, today; what else it may do is not touched.
+            candidate.standing.disable(now + CREDENTIAL_REST_S)
         if verdict.disable_credential:
             rest_s = error.retry_after if error.retry_after is not None else CREDENTIAL_REST_S
             for other in _sharing(route, candidate):

@@ -82,7 +82,8 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
     """
     size = len(request.encoded)
     media = 0
-    if needs is None or "vision" in needs or "audio" in needs:
+    # Whatever is no text says its type; most requests have nothing that does, and are not walked through.
+    if b'"type"' in request.encoded and (needs is None or "vision" in needs or "audio" in needs):
         for kind, data in _media(request):
             # Base64 is not read as text; only its weight is taken out, a link's few bytes do not matter.
             size -= data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from ..errors import BadRequest
 from ..policies.timers import DEFAULT, Timers
@@ -30,9 +30,24 @@ class ModelInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    capabilities: frozenset[str] | None = Field(None, description=f"what it can do: {', '.join(sorted(CAPABILITIES))}")
+    capabilities: frozenset[str] | None = Field(
+        None, description=f"what it can do: {', '.join(sorted(CAPABILITIES))}; without a verb among them, chat is meant"
+    )
     context_window: int | None = Field(None, gt=0, description="tokens it can read and write together")
     price: Price | None = Field(None, description="US dollars for a million tokens of each sort")
+
+    @field_validator("capabilities")
+    @classmethod
+    def _known(cls, capabilities: frozenset[str] | None) -> frozenset[str] | None:
+        if capabilities is None:
+            return None
+        unknown = capabilities - CAPABILITIES
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} is no capability; there are {', '.join(sorted(CAPABILITIES))}")
+        if not capabilities & {"chat", "complete", "embed"}:
+            capabilities |= {"chat"}
+        # Whoever chats, streams: an upstream that cannot is not known.
+        return capabilities | {"stream"} if capabilities & {"chat", "complete"} else capabilities
 
 
 class Provider(BaseModel, Face):

@@ -311,7 +311,7 @@ class AsyncStream(_Reading):
         await self._closed()
 
 
-OPTION_NAMES = ("timeout", "tenant", "tags", "cache", "fallback", "idempotency_key")
+OPTION_NAMES = frozenset({"timeout", "tenant", "tags", "cache", "fallback", "idempotency_key"})
 
 
 def options(keywords: dict[str, Any], scope: Callable[[], Options | None] = lambda: None) -> Options | None:
@@ -324,7 +324,7 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options | None] = lamb
     Raises:
         BadRequest: If an option has a wrong value.
     """
-    if not any(name in keywords for name in OPTION_NAMES):
+    if OPTION_NAMES.isdisjoint(keywords):
         return None
     base = scope() or DEFAULT_OPTIONS
     timeout = keywords.pop("timeout", None)
@@ -439,16 +439,21 @@ def _messages(messages: object) -> list[Any]:
         raise BadRequest(f"messages: expected a string or a list of messages, got {type(messages).__name__}")
     if not messages:
         raise BadRequest("messages: the list is empty; there is nothing to answer")
-    out: list[Any] = []
-    for at, message in enumerate(messages):
-        if isinstance(message, Message):
-            message = message.to_openai()
-        elif not isinstance(message, dict):
-            raise BadRequest(f"messages[{at}]: expected a dict or a Message, got {type(message).__name__}")
-        if not isinstance(message.get("role"), str):
+    out: list[Any] = list(messages)
+    for at, message in enumerate(out):
+        if type(message) is not dict:
+            out[at] = message = _message(at, message)
+        if "role" not in message or type(message["role"]) is not str:
             raise BadRequest(f"messages[{at}].role: missing; write 'system', 'user', 'assistant' or 'tool'")
-        out.append(message)
     return out
+
+
+def _message(at: int, message: object) -> dict[str, Any]:
+    if isinstance(message, Message):
+        return message.to_openai()
+    if isinstance(message, Mapping):
+        return dict(message)
+    raise BadRequest(f"messages[{at}]: expected a dict or a Message, got {type(message).__name__}")
 
 
 def _response_format(value: Any) -> Any:

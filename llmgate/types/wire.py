@@ -45,6 +45,9 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def dumps(value: Any) -> bytes:
     """
     Write compact UTF-8 JSON in the order of the keys given.
@@ -54,7 +57,7 @@ def dumps(value: Any) -> bytes:
         TypeError: For a value that JSON does not have.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(value).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
