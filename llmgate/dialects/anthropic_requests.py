@@ -58,7 +58,7 @@ MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 """What Anthropic refuses in the id of a tool call; other upstreams write `functions.weather:0`."""
 
-_BUDGETED = re.compile(r"claude-(?:instant|v?[123]\b|4-|(?:opus|sonnet|haiku)-4(?![.-][6-9](?!\d)))")
+_BUDGETED = re.compile(r"claude-(?:instant|v?[123]\b|(?:(?:opus|sonnet|haiku)-)?4\b(?![.-][6-9](?!\d)))")
 """
 Claudes that think up to a budget of tokens. Those since 4.6 decide for themselves how much, guided by `effort`.
 https://platform.claude.com/docs/en/build-with-claude/effort (checked 2026-11-20)

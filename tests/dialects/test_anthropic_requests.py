@@ -505,7 +505,7 @@ def test_the_limit_of_the_output() -> None:
     [
         "claude-3-haiku-20240307", "claude-3-7-sonnet-20250219", "claude-3-7-sonnet@20250219", "anthropic/claude-3.7-sonnet",
         "claude-sonnet-4-0", "claude-sonnet-4-20250514", "us.anthropic.claude-sonnet-4-20250514-v1:0", "claude-opus-4@20250514",
-        "claude-4-opus-20250514", "claude-opus-4-1-20250805", "claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5",
+        "claude-4-opus-20250514", "claude-4.5-sonnet", "claude-opus-4-1-20250805", "claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5",
         "claude-haiku-4-5", "claude-opus-4-5-20251101", "claude-2.1", "glm-5", "deepseek-v4",
     ],
 )  # fmt: skip
@@ -525,7 +525,7 @@ def test_models_that_think_up_to_a_budget(model: str) -> None:
     "model",
     [
         "claude-opus-4-6", "claude-sonnet-4-6", "anthropic/claude-opus-4.6", "us.anthropic.claude-opus-4-6-v1",
-        "claude-opus-4-7", "claude-opus-4-8-20260528", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5",
+        "claude-opus-4-7", "claude-4.6-opus", "claude-opus-4-8-20260528", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5",
         "claude-fable-5-1", "claude-mythos-preview", "anthropic.claude-opus-5",
     ],
 )  # fmt: skip
