@@ -150,7 +150,7 @@ def test_a_value_from_the_environment_is_shown_as_its_reference() -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("weigthed", "weighted"), ("round-robin", "round_robin"), ("Ordered", "ordered"), ("xyz", None)],
+    [("weigthed", "weighted"), ("round-robin", "round_robin"), ("ORDERED", "ordered"), ("xyz", None)],
 )
 def test_the_nearest_option_is_the_one_that_was_meant(word: str, expected: str | None) -> None:
     """

@@ -119,6 +119,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:
     A file saved by Windows Notepad loads.
     """
     assert {"a": 1} == load_yaml(b"\xef\xbb\xbfa: 1")
+    assert {"a": 1} == load_json(b'\xef\xbb\xbf{"a": 1}')
+    assert {"a": 1} == load_toml(b"\xef\xbb\xbfa = 1")
 
 
 @pytest.mark.parametrize(

@@ -274,9 +274,11 @@ def test_a_dump_holds_no_more_than_was_said() -> None:
     """
     A default that depends on what was left out is the same after a dump.
     """
-    settings = loaded("timeouts: {idle: 10s}\nroutes: {fast: [openai/gpt-5]}")
+    said = {"providers": {"openai": {}, "a": {"kind": "groq"}}, "routes": {"b": ["a/x"]}, "timeouts": {"idle": "10s"}}
 
-    assert {"timeouts": {"idle": "10s"}, "routes": {"fast": ["openai/gpt-5"]}} == settings.model_dump()
+    settings = settings_from(said, ENV)
+
+    assert said == settings.model_dump()
     assert (120.0, 600.0) == (Settings(**settings.model_dump()).timeouts or Timeouts(total=1.0)).totals()
 
 
@@ -325,6 +327,7 @@ def test_a_file_is_a_configuration(tmp_path: Path) -> None:
             "providers: {openai: {name: x}}",
             "providers.openai.name: the name of this provider is openai; leave `name` out",
         ),
+        ("providers: {openai: {modles: {}}}", 'providers.openai.modles: unknown option; did you mean "models"?'),
         ("providers: {openai: {kind: 5}}", "providers.openai.kind: 5 is not a text"),
         (
             "providers: {openai: sk-very-secret}",
