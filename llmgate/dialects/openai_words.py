@@ -136,8 +136,7 @@ def read_message(into: Choice | Chunk, message: Json) -> list[Json]:
                 into.text, into.reasoning = text_of(value)
         elif key in ("reasoning_content", "reasoning"):
             # Who sends both sends the same twice.
-            if not into.reasoning:
-                into.reasoning = value if value.__class__ is str else text_of(value)[0]
+            into.reasoning = value if value.__class__ is str else text_of(value)[0]
         elif key == "tool_calls":
             calls = value
         elif key == "refusal":

@@ -287,6 +287,8 @@ def test_no_usage_is_none_and_not_zero():
     assert Usage() == read(answer({"content": ""})).usage
     assert Usage(3) == read(answer({"content": ""}, {"prompt_tokens": 3, "completion_tokens": None})).usage
     assert Usage(0, 0) == read(answer({"content": ""}, {"prompt_tokens": 0, "completion_tokens": 0})).usage
+    twice = {"prompt_tokens_details": {"cached_tokens": 4}, "prompt_cache_hit_tokens": 9}
+    assert Usage(cache_read_tokens=4) == read(answer({"content": ""}, twice)).usage
     nonsense = {"prompt_tokens": -1, "completion_tokens": "7", "prompt_tokens_details": {"cached_tokens": True}}
     assert Usage() == read(answer({"content": ""}, nonsense)).usage
 
@@ -657,6 +659,7 @@ def test_a_finish_of_every_choice_proves_the_end():
     whole = wire(
         event({"content": "a"}), event({"content": "b"}, index=1), event({}, "stop"), event({}, "stop", 1), done=False
     )
+    after = wire(event({"content": "a"}, "stop"), event({"content": ""}, usage={"prompt_tokens": 1}), done=False)
     half = wire(event({"content": "a"}), event({"content": "b"}, index=1), event({}, "stop"), done=False)
     reader = DIALECT.reader(STREAM, Quirks())
     reader.feed(whole)
@@ -664,6 +667,7 @@ def test_a_finish_of_every_choice_proves_the_end():
     assert not reader.terminated
     reader.end()
     assert reader.terminated
+    assert "a" == fold(chunks(after)).text  # type: ignore[attr-defined]
     for broken in (half, b"", b": ping\n\n", wire(event(usage={"prompt_tokens": 1}), done=False)):
         with pytest.raises(StreamInterrupted):
             chunks(broken)
@@ -917,6 +921,7 @@ def test_a_passed_through_stream_is_not_judged():
         (403, {"error": {"message": "moderation", "code": 403, "metadata": {"reasons": ["was flagged"]}}}, ContentFiltered),
         (400, {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": "unsupported_parameter"}}, BadRequest),
         (422, {"detail": [{"loc": ["body", "messages"], "msg": "field required"}]}, BadRequest),
+        (402, b"", QuotaExhausted),
         (408, b"", UpstreamError),
         (409, b"", UpstreamError),
         (500, {"error": {"message": "boom", "type": "server_error"}}, UpstreamError),

@@ -67,6 +67,7 @@ def test_reads_as_the_standard_does(stream):
 
 
 @given(STREAMS)
+@example(b"data: a\r\ndata: b\r\n\r\n")
 @settings(max_examples=120)
 def test_a_cut_changes_nothing(stream):
     """

@@ -32,6 +32,7 @@ def lines(*pieces: bytes) -> list[bytes]:
         (b"data: a\ndata: b\ndata\n\n", [(b"", b"a\nb\n")]),
         (b"data\n\n", [(b"", b"")]),
         (b"data: a\r\n\r\ndata: b\r\rdata: c\n\r\n", [(b"", b"a"), (b"", b"b"), (b"", b"c")]),
+        (b"data: a\r\ndata: b\r\n\r\n", [(b"", b"a\nb")]),
         (b"\xef\xbb\xbfdata: first\n\ndata: \xef\xbb\xbf\n\n", [(b"", b"first"), (b"", b"\xef\xbb\xbf")]),
         (b": comment\n\n:\ndata: a\n: between\n\n", [(b"", b"a")]),
         (b"id: \x00\nretry: -1\nno colon\ndata: a\nunknown: b\n\n", [(b"", b"a")]),
