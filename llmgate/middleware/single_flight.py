@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from pydantic import Field
 
@@ -139,10 +140,10 @@ class Sharing:
         # The work may outlive its caller, and then its deadline grows; the caller's own must not.
         working = call.but()
         if self.flights.depart(seat, working):
-            self.flights.departed(seat, call.runtime.detach(self._fly(working, _Fuse(self, working, seat))))
+            task = call.runtime.detach(self._fly(working, seat), partial(self._given_up, working, seat))
+            self.flights.departed(seat, task)
 
-    async def _fly(self, call: Call, fuse: _Fuse) -> None:
-        seat = fuse.seat
+    async def _fly(self, call: Call, seat: Seat[_Landing]) -> None:
         try:
             reply = await self._next(call)
             answer = await reply.response()
@@ -150,12 +151,17 @@ class Sharing:
             if _concerns_all(error):
                 self._land(call, seat, _Landing(None, None, error))
             else:
-                self.divert(call, seat, error)
-        except BaseException as error:
-            self.divert(call, seat, error)
+                self._divert(call, seat, error)
+        except BaseException:
+            self._given_up(call, seat)
             raise
         else:
             self._land(call, seat, _Landing(answer, reply, None))
+
+    def _given_up(self, call: Call, seat: Seat[_Landing], task: object = None) -> None:
+        """The work has ended; if it brought nothing, somebody threw it away. Harmless otherwise."""
+        if seat.flight.pilot is seat and seat.flight.airborne:
+            self._divert(call, seat, GatewayClosed("the event loop was shut down while the call was in the air"))
 
     def _land(self, call: Call, seat: Seat[_Landing], landing: _Landing) -> None:
         aboard = self.flights.land(seat, landing)
@@ -163,7 +169,7 @@ class Sharing:
         landing.keeper = aboard[0] if aboard else None
         self._ring(aboard, call.runtime.now())
 
-    def divert(self, call: Call, seat: Seat[_Landing], error: BaseException) -> None:
+    def _divert(self, call: Call, seat: Seat[_Landing], error: BaseException) -> None:
         """The work failed for reasons of its pilot's own."""
         now = call.runtime.now()
         self._ring(self.flights.divert(seat, error, now), now)
@@ -210,27 +216,6 @@ class Sharing:
         finally:
             # A raised error holds on to this frame by its traceback; the frame must not hold on to the error.
             del landing, error
-
-
-class _Fuse:
-    """
-    Held by nothing but a piece of work: whatever ends the work ends it.
-
-    A task that is cancelled before its first step runs none of its lines, nor does one whose loop is gone.
-    """
-
-    __slots__ = ("_call", "_sharing", "seat")
-
-    def __init__(self, sharing: Sharing, call: Call, seat: Seat[_Landing]) -> None:
-        self._sharing = sharing
-        self._call = call
-        self.seat = seat
-
-    def __del__(self) -> None:
-        if self.seat.flight.airborne:
-            self._sharing.divert(
-                self._call, self.seat, GatewayClosed("the event loop was closed before the call was made")
-            )
 
 
 def _concerns_all(error: Exception) -> bool:

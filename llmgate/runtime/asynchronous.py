@@ -100,7 +100,11 @@ class AsyncioRuntime:
         self._keep(task)
         return _LoopTask(task)
 
-    detach = spawn
+    def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> _LoopTask:
+        task = asyncio.get_running_loop().create_task(work)
+        self._keep(task)
+        task.add_done_callback(over)
+        return _LoopTask(task)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         # The loop holds its tasks weakly; somebody has to hold them.

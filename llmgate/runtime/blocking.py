@@ -69,8 +69,11 @@ class BlockingRuntime:
     def spawn(self, work: Coroutine[Any, Any, object]) -> _ThreadTask:
         return _ThreadTask(work)
 
-    def detach(self, work: Coroutine[Any, Any, object]) -> _DoneTask:
-        drive(work)
+    def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> _DoneTask:
+        try:
+            drive(work)
+        finally:
+            over(None)
         return _DoneTask()
 
     async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

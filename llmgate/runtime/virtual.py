@@ -131,7 +131,10 @@ class VirtualRuntime:
         self._ready.append(task)
         return task
 
-    detach = spawn
+    def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> VirtualTask:
+        task = self.spawn(work)
+        task.over = over
+        return task
 
     def wake(self, task: VirtualTask) -> None:
         if not task.done and task not in self._ready:
@@ -170,6 +173,7 @@ class VirtualTask:
         self._error: BaseException | None = None
         self._interrupted = False
         self._bells: list[_VirtualSignal] = []
+        self.over: Callable[[object], object] | None = None
         self.cancelled_by_caller = False
         self.done = False
 
@@ -190,6 +194,8 @@ class VirtualTask:
         self.done, self._result, self._error = True, result, error
         for bell in self._bells:
             bell.set()
+        if self.over is not None:
+            self.over(self)
 
     def cancel(self) -> None:
         """Cancel it at its next step, whether it is blocked or already runnable."""

@@ -76,10 +76,14 @@ class Runtime(Protocol):
         """Await `work` out of reach of the caller's cancellation; the blocking runtime runs it in place."""
         ...
 
-    def detach(self, work: Coroutine[Any, Any, object]) -> Task:
+    def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> Task:
         """
         As `spawn`, for a caller that waits for the work anyway: the blocking runtime needs no thread for it,
         it runs the work in place and returns when it has ended.
+
+        Args:
+            over: Called once when the work has ended, however it ended; also if it was cancelled before its
+                first step, when no line of it runs. What it is given means nothing.
         """
         ...
 
