@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .. import __version__
+from ..config.json_schema import json_schema
 from ..config.loading import load_file
-from ..config.settings import json_schema, settings_from
+from ..config.settings import settings_from
 from ..errors import GatewayError
 
 __all__ = ["main"]
