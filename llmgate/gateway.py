@@ -68,8 +68,9 @@ class Gateway(Face):
         middleware: Sequence[Middleware | UserMiddleware | tuple[str, Middleware | UserMiddleware]] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = config if isinstance(config, Settings) else settings_from(config or {}, environ)
         self._providers = tuple(providers)
+        names = [provider.label() for provider in self._providers]
+        self.config = config if isinstance(config, Settings) else settings_from(config or {}, environ, providers=names)
         self._middleware = tuple(middleware)
         self._scope: ContextVar[Options | None] = ContextVar("llmgate_scope", default=None)
         self._lock = threading.Lock()
@@ -117,7 +118,9 @@ class Gateway(Face):
         self._blocking = BlockingRuntime(engine_maker(http, "blocking"))
         self._asyncio = AsyncioRuntime(engine_maker(http, "asyncio"))
         self._pipeline = build(self.config, self._providers, self._middleware, self._stats)
-        self._door = Door(self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s)
+        self._door = Door(
+            self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s, _defaults(self.config)
+        )
         self.aio = AsyncGateway(self)
 
     def _current(self) -> Pipeline:
@@ -167,7 +170,7 @@ class Gateway(Face):
             "fallback": fallback, "idempotency_key": idempotency_key,
         }  # fmt: skip
         said = {name: value for name, value in given.items() if value is not None}
-        token = self._scope.set(options(said, self._scope.get) or self._scope.get())
+        token = self._scope.set(options(said, self._door.scope) or self._scope.get())
         try:
             yield
         finally:
@@ -301,6 +304,11 @@ class AsyncGateway(AsyncFace):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _defaults(settings: Settings) -> Options:
+    said = settings.defaults
+    return Options() if said is None else Options(tenant=said.tenant, tags=dict(said.tags), fallback=said.fallback)
 
 
 def _http_options(settings: Settings) -> HTTPOptions:

@@ -136,19 +136,26 @@ class Pipeline:
         slots = self.layers.by_slot
         handler = compose(ask, slots["before_attempts"])
         if cache is not None:
-            handler = cache.wrap(SingleFlight().wrap(handler))
+            handler = cache.wrap(self._single_flight().wrap(handler))
         elif self.settings.cache is not None and self.settings.cache.enabled:
-            flight = SingleFlight().wrap(handler)
+            flight = self._single_flight().wrap(handler)
             if self._caching is None:
                 self._caching = Caching(self.settings.cache, flight)
                 handler = self._caching
             else:
                 handler = self._caching.sharing(flight)
+        elif self.settings.single_flight is not None:
+            handler = self.settings.single_flight.wrap(handler)
         handler = compose(handler, slots["before_cache"])
         if rate_limit is not None:
             handler, _ = self.limits(name, [rate_limit], handler)
         handler = self._limited(handler)
         return self._stats.wrap(compose(handler, slots["outermost"]))
+
+    def _single_flight(self) -> SingleFlight:
+        """What was said, else what goes with a cache: whoever keeps answers does not ask for the same one twice at once."""
+        said = self.settings.single_flight
+        return SingleFlight() if said is None else said
 
     def _limited(self, handler: Handler) -> Handler:
         """The limits that calls share. They are built once, however many handlers stand behind them."""

@@ -5,6 +5,7 @@ The loop asks and tells; it decides nothing. Who is asked is the route's balance
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from random import Random
@@ -36,17 +37,17 @@ class Retry(Middleware):
 
     slot: ClassVar[str] = "before_attempts"
 
-    enabled: bool = Field(True, description="whether there is a second attempt at all; False leaves fallbacks")
-    max_attempts: int = Field(3, ge=1, le=MAX_ATTEMPTS_HARD, description="of one deployment, the first included")
+    enabled: bool = Field(default=True, description="whether there is a second attempt at all; False leaves fallbacks")
+    max_attempts: int = Field(default=3, ge=1, le=MAX_ATTEMPTS_HARD, description="of one deployment, the first included")
     max_attempts_total: int = Field(
-        MAX_ATTEMPTS_TOTAL, ge=1, le=MAX_ATTEMPTS_HARD, description="of one call, over all deployments"
+        default=MAX_ATTEMPTS_TOTAL, ge=1, le=MAX_ATTEMPTS_HARD, description="of one call, over all deployments"
     )
-    backoff: Literal["exponential", "linear", "constant", "none"] = Field("exponential", description="how waits grow")
-    base_delay: Duration = Field(0.5, ge=0, description="first wait, before jitter")
-    max_delay: Duration = Field(8.0, ge=0, description="longest wait, before jitter")
-    jitter: Literal["full", "equal", "none"] = Field("full", description="how much of the wait is chance")
-    max_server_delay: Duration = Field(60.0, gt=0, description="longest wait that an upstream may ask for")
-    fallback_on: frozenset[str] = Field(FALLBACK_ON, description="outcomes after which another deployment is tried")
+    backoff: Literal["exponential", "linear", "constant", "none"] = Field(default="exponential", description="how waits grow")
+    base_delay: Duration = Field(default=0.5, ge=0, description="first wait, before jitter")
+    max_delay: Duration = Field(default=8.0, ge=0, description="longest wait, before jitter")
+    jitter: Literal["full", "equal", "none"] = Field(default="full", description="how much of the wait is chance")
+    max_server_delay: Duration = Field(default=60.0, gt=0, description="longest wait that an upstream may ask for")
+    fallback_on: frozenset[str] = Field(default=FALLBACK_ON, description="outcomes after which another deployment is tried")
 
     @model_validator(mode="after")
     def _ordered(self) -> Retry:
@@ -249,7 +250,7 @@ class Attempts:
         budget.enter()
         try:
             try:
-                reply = await self._ask(call, candidate, "first", 0.0)
+                reply = await self._ask(call, candidate, "first", 0.0, len(route.candidates) > 1 and call.options.fallback)
             except GatewayError as error:
                 reply = await self._repair(call, route, candidate, error)
         except BaseException:
@@ -258,14 +259,18 @@ class Attempts:
         reply.on_end(lambda outcome: budget.leave())
         return reply
 
-    async def _ask(self, call: Call, candidate: Candidate, reason: str, waited_s: float) -> Reply:
+    async def _ask(self, call: Call, candidate: Candidate, reason: str, waited_s: float, others: bool) -> Reply:
         """One attempt, told to whoever keeps count."""
         now = call.runtime.now
         started = now()
         standing, trail = candidate.standing, call.trail
         standing.started(started)
+        patience_s = math.inf
+        if others and not call.request.stream:
+            # A whole answer is silent until it is there; without this, a dead upstream would leave the others no time.
+            patience_s = PATIENCE * (call.deadline - started)
         try:
-            reply = await candidate.handler(call.attempt(candidate.deployment))
+            reply = await candidate.handler(call.attempt(candidate.deployment, patience_s))
         except BaseException as error:
             ended = now()
             outcome = Outcome.of(error)
@@ -327,7 +332,8 @@ class Attempts:
                     call.trail.waited_s += verdict.delay_s
                     await call.runtime.sleep(verdict.delay_s)
                 try:
-                    reply = await self._ask(call, candidate, reason, verdict.delay_s)
+                    others_left = call.options.fallback and len(spent) + 1 < len(route.candidates)
+                    reply = await self._ask(call, candidate, reason, verdict.delay_s, others_left)
                 except GatewayError as failure:
                     error = failure
                     errors.append(error)
@@ -353,6 +359,7 @@ class Attempts:
                 other.standing.disable(now + min(rest_s, CREDENTIAL_REST_MAX_S))
 
 
+PATIENCE = 0.75  # of the time left, for a whole answer while others stand ready: the last quarter is theirs
 CREDENTIAL_REST_S = 60.0  # seconds a key that was refused is left alone: a new one may have been set by then
 CREDENTIAL_REST_MAX_S = 3600.0  # seconds; an exhausted quota may ask for a day, but money may be added within the hour
 

@@ -40,20 +40,20 @@ class RateLimit(Middleware):
     slot: ClassVar[str] = "before_cache"
 
     per: Literal["gateway", "tenant", "route", "deployment"] = Field(
-        "gateway", description="who shares one limit: everybody, or each tenant, route or deployment by itself"
+        default="gateway", description="who shares one limit: everybody, or each tenant, route or deployment by itself"
     )
-    requests_per_minute: float | None = Field(None, gt=0, description="requests in a minute")
-    tokens_per_minute: float | None = Field(None, gt=0, description="tokens read and written in a minute")
-    requests: Rate | None = Field(None, description="requests in any time: 10/s, 1000/h")
-    tokens: Rate | None = Field(None, description="tokens in any time: 1000000/d")
-    max_concurrency: int | None = Field(None, ge=1, description="calls at a time")
-    burst: float | None = Field(None, gt=0, description="requests that may go at once after a rest")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="requests in a minute")
+    tokens_per_minute: float | None = Field(default=None, gt=0, description="tokens read and written in a minute")
+    requests: Rate | None = Field(default=None, description="requests in any time: 10/s, 1000/h")
+    tokens: Rate | None = Field(default=None, description="tokens in any time: 1000000/d")
+    max_concurrency: int | None = Field(default=None, ge=1, description="calls at a time")
+    burst: float | None = Field(default=None, gt=0, description="requests that may go at once after a rest")
     strategy: Literal["token_bucket", "sliding_window"] = Field(
-        "token_bucket", description="a bucket that refills steadily, or never more than the limit in any window"
+        default="token_bucket", description="a bucket that refills steadily, or never more than the limit in any window"
     )
-    on_limit: Literal["wait", "reject"] = Field("wait", description="what happens to who comes too early")
-    max_wait: Duration = Field(30.0, ge=0, description="longest wait; who would wait longer is refused at once")
-    max_queue: int = Field(1000, ge=0, description="calls that may wait")
+    on_limit: Literal["wait", "reject"] = Field(default="wait", description="what happens to who comes too early")
+    max_wait: Duration = Field(default=30.0, ge=0, description="longest wait; who would wait longer is refused at once")
+    max_queue: int = Field(default=1000, ge=0, description="calls that may wait")
     weights: dict[str, float] = Field(default_factory=dict, description="tenants that get more than the others, or less")
 
     @model_validator(mode="before")

@@ -25,16 +25,16 @@ class Timeouts(Middleware):
 
     slot: ClassVar[str] = "each_attempt"
 
-    total: Duration = Field(120.0, gt=0, description="for a call with a whole answer, all attempts and waits together")
+    total: Duration = Field(default=120.0, gt=0, description="for a call with a whole answer, all attempts and waits together")
     stream_total: Duration | None = Field(
-        None, gt=0, description="the same for a stream; by default 600s, or `total` if that was set"
+        default=None, gt=0, description="the same for a stream; by default 600s, or `total` if that was set"
     )
-    connect: Duration = Field(5.0, gt=0, description="for a connection, its TLS included")
-    write: Duration = Field(30.0, gt=0, description="for sending the request")
-    first_token: Duration = Field(60.0, gt=0, description="to the first content of a stream; pings are no content")
-    idle: Duration = Field(30.0, gt=0, description="between two reads of a stream that brought anything")
-    stall: Duration = Field(60.0, gt=0, description="between two pieces of content of a stream")
-    attempt: Duration | None = Field(None, gt=0, description="for one attempt; none: what is left of the total")
+    connect: Duration = Field(default=5.0, gt=0, description="for a connection, its TLS included")
+    write: Duration = Field(default=30.0, gt=0, description="for sending the request")
+    first_token: Duration = Field(default=60.0, gt=0, description="to the first content of a stream; pings are no content")
+    idle: Duration = Field(default=30.0, gt=0, description="between two reads of a stream that brought anything")
+    stall: Duration = Field(default=60.0, gt=0, description="between two pieces of content of a stream")
+    attempt: Duration | None = Field(default=None, gt=0, description="for one attempt; none: what is left of the total, less a quarter while others stand ready")
 
     def totals(self) -> tuple[float, float]:
         """Seconds for a call with a whole answer and for a stream."""
@@ -55,7 +55,7 @@ class Timeouts(Middleware):
 
         async def timed(call: Call) -> Reply:
             # The call is the attempt's own copy, so its clocks may be set in place.
-            call.timers = Timers(clocks, call.runtime.now(), call.deadline, call.request.stream)
+            call.timers = Timers(clocks, call.runtime.now(), call.deadline, call.request.stream, call.patience_s)
             return await call_next(call)
 
         return timed

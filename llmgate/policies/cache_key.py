@@ -68,6 +68,7 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
         "deadline": (NOT_IN_KEY, "the clock"),
         "fingerprint": (IN_KEY, "who may answer: providers, origins, models, credential scopes, transforms"),
         "way": (NOT_IN_KEY, "the route itself; the fingerprint says what counts of it"),
+        "patience_s": (NOT_IN_KEY, "the clock"),
         "timers": (NOT_IN_KEY, "the clock"),
         "deployment": (NOT_IN_KEY, "None outside of an attempt"),
         "trail": (NOT_IN_KEY, "what happened so far"),

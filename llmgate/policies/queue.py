@@ -239,6 +239,8 @@ class FairQueue:
         lane = self._lanes.get(ticket.tenant)
         if lane is None:
             lane = self._lanes[ticket.tenant] = _Lane(self._quantum * self._weights.get(ticket.tenant, 1.0))
+            if not self.size:
+                self._begin_turn()
         lane.tickets[ticket] = None
         lane.add(ticket, 1)
         self.size += 1

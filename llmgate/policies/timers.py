@@ -27,7 +27,7 @@ class Clocks:
     The limits, in seconds. Infinity switches a clock off.
 
     Args:
-        first_token_s: From the request to the first content; for a whole answer to its first byte.
+        first_token_s: From the request to the first content of a stream.
         idle_s: Between two reads that brought anything at all.
         stall_s: Between two pieces of content.
         attempt_s: For the whole attempt.
@@ -64,18 +64,22 @@ class Timers:
         now: When the attempt began, in seconds of the runtime's clock.
         deadline: When the whole call must be over.
         stream: Whether pieces are expected. A whole answer is one piece: it has no pauses to measure,
-            so its only clocks are those of the first token, of the attempt and of the call.
+            so its only clocks are those of the attempt and of the call.
+        patience_s: Seconds that the attempt may take if its clock says nothing.
     """
 
-    __slots__ = ("_attempt", "_content", "_idle", "clocks", "deadline", "first_token_s", "started", "stream")
+    __slots__ = ("_attempt", "_attempt_s", "_content", "_idle", "clocks", "deadline", "first_token_s", "started", "stream")
 
-    def __init__(self, clocks: Clocks, now: float, deadline: float, stream: bool) -> None:
+    def __init__(
+        self, clocks: Clocks, now: float, deadline: float, stream: bool, patience_s: float = math.inf
+    ) -> None:
         self.clocks = clocks
         self.started = now
         self.deadline = deadline
         self.stream = stream
         self.first_token_s: float | None = None
-        self._attempt = now + clocks.attempt_s
+        self._attempt_s = clocks.attempt_s if clocks.attempt_s < math.inf else patience_s
+        self._attempt = now + self._attempt_s
         self._content = now + clocks.first_token_s if stream else math.inf
         self._idle = math.inf
 
@@ -100,7 +104,7 @@ class Timers:
         if self.deadline <= now:
             return DeadlineExceeded(f"the call's own time ran out after {now - self.started:.3g} s of waiting for the upstream")
         if self._attempt <= now:
-            return UpstreamTimeout(f"the attempt was not over in {clocks.attempt_s:g} s", timer="attempt")
+            return UpstreamTimeout(f"the attempt was not over in {self._attempt_s:.3g} s", timer="attempt")
         if self._content <= now:
             if self.first_token_s is None:
                 return UpstreamTimeout(f"no first token in {clocks.first_token_s:g} s", timer="first_token")

@@ -45,6 +45,7 @@ class Door:
         asyncio: The runtime of event loops.
         scope: Options of the surrounding scope, if there is one.
         timeout_s: Seconds a call may last by default, for a whole answer and for a stream.
+        defaults: Options of a call that says nothing, outside of every scope.
     """
 
     def __init__(
@@ -54,17 +55,23 @@ class Door:
         asyncio: Runtime,
         scope: Callable[[], Options | None] = lambda: None,
         timeout_s: tuple[float, float] = (120.0, 600.0),
+        defaults: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.open = open
         self.blocking = blocking
         self.asyncio = asyncio
-        self.scope = scope
+        self._scope = scope
+        self._defaults = defaults
         self.timeout_s = timeout_s
+
+    def scope(self) -> Options:
+        """The options that hold where a call says nothing itself."""
+        return self._scope() or self._defaults
 
     def call(self, runtime: Runtime, name: str, request: Request, options: Options | None) -> Call:
         """The call, with its deadline set."""
         if options is None:
-            options = self.scope() or DEFAULT_OPTIONS
+            options = self.scope()
         timeout_s = options.timeout_s
         if timeout_s is None:
             timeout_s = self.timeout_s[request.stream]
@@ -314,7 +321,7 @@ class AsyncStream(_Reading):
 OPTION_NAMES = frozenset({"timeout", "tenant", "tags", "cache", "fallback", "idempotency_key"})
 
 
-def options(keywords: dict[str, Any], scope: Callable[[], Options | None] = lambda: None) -> Options | None:
+def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options | None:
     """
     Take the options of the call out of the keywords; what a keyword leaves open, the surrounding scope says.
 
@@ -326,7 +333,7 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options | None] = lamb
     """
     if OPTION_NAMES.isdisjoint(keywords):
         return None
-    base = scope() or DEFAULT_OPTIONS
+    base = scope()
     timeout = keywords.pop("timeout", None)
     tags = keywords.pop("tags", None)
     cache = keywords.pop("cache", None)
@@ -460,9 +467,21 @@ def _response_format(value: Any) -> Any:
     """A pydantic model stands for the JSON schema it describes."""
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
         model = cast("type[BaseModel]", value)
-        schema = {"name": model.__name__, "schema": model.model_json_schema(), "strict": True}
+        schema = {"name": model.__name__, "schema": _closed(model.model_json_schema()), "strict": True}
         return {"type": "json_schema", "json_schema": schema}
     return value
+
+
+def _closed(schema: Any) -> Any:
+    """The schema as strict output wants it: objects with every property required and no others allowed."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items() if key != "default"}
+    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
+        closed |= {"additionalProperties": False, "required": list(schema["properties"])}
+    return closed
 
 
 def _unsendable(value: Any, reason: str, path: str = "", depth: int = 0) -> str:

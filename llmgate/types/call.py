@@ -116,6 +116,7 @@ class Call:
         deadline: When it must be over, on the runtime's clock.
         fingerprint: Identity of the route: who may answer, from where, with which keys. Part of the cache key.
         way: The route itself, for the middleware that makes the attempts.
+        patience_s: Seconds that an attempt may take at most, because others stand ready.
         timers: The clocks of the attempt; None outside of one, and where nobody set any.
         deployment: Who is being asked; None outside of an attempt.
         trail: What happened so far.
@@ -129,18 +130,19 @@ class Call:
     deadline: float = math.inf
     fingerprint: str = ""
     way: Any = None
+    patience_s: float = math.inf
     timers: Timers | None = None
     deployment: Deployment | None = None
     trail: Trail = field(default_factory=Trail)
 
-    def attempt(self, deployment: Deployment) -> Call:
+    def attempt(self, deployment: Deployment, patience_s: float = math.inf) -> Call:
         """The copy that goes to one deployment: it asks for that deployment's model. Its owner may change it."""
         request = self.request
         if request.model != deployment.model:
             request = request.to(deployment.model)
         return Call(
             request, self.runtime, self.route, self.options, self.started, self.deadline,
-            self.fingerprint, None, None, deployment, self.trail,
+            self.fingerprint, None, patience_s, None, deployment, self.trail,
         )  # fmt: skip
 
     def but(self, **changes: Any) -> Call:

@@ -379,21 +379,21 @@ def _openai_tool_delta(call: ToolCall) -> dict[str, Any]:
 
 
 def _openai_usage(usage: Usage) -> dict[str, Any] | None:
+    """As OpenAI writes it; a detail that nobody counted is left out."""
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    return {
+    out: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens or 0,
         "completion_tokens": usage.output_tokens or 0,
         "total_tokens": usage.total_tokens or 0,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read_tokens or 0,
-            "audio_tokens": usage.input_audio_tokens or 0,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens or 0,
-            "audio_tokens": usage.output_audio_tokens or 0,
-        },
     }
+    read = {"cached_tokens": usage.cache_read_tokens, "audio_tokens": usage.input_audio_tokens}
+    written = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.output_audio_tokens}
+    for name, details in (("prompt_tokens_details", read), ("completion_tokens_details", written)):
+        known = {key: count for key, count in details.items() if count is not None}
+        if known:
+            out[name] = known
+    return out
 
 
 def explode(response: Response) -> list[Chunk]:

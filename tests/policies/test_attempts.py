@@ -191,7 +191,7 @@ def test_who_asks_for_a_rest_gets_it(error, cool_s, others):
     assert cool_s == plan().after(0.0, "a", error, others).cool_s
 
 
-@pytest.mark.parametrize("error", [QuotaExhausted(), AuthenticationFailed(), PermissionDenied()])
+@pytest.mark.parametrize("error", [QuotaExhausted(), AuthenticationFailed()])
 @pytest.mark.parametrize("others", [True, False])
 def test_a_bad_key_is_everybodys_business(error, others):
     """
