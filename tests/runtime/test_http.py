@@ -817,7 +817,8 @@ class TestHeads:
 
         headers = engine.run(story)
 
-        assert {"x-a": "one two: 2", "content-length": "0"} == headers or not headers
+        assert not headers or ("one", "two:", "2") == tuple(headers["x-a"].split())
+        assert "two" not in headers
 
     @pytest.mark.parametrize(
         "value",
