@@ -377,6 +377,8 @@ class AllAttemptsFailed(GatewayError, ExceptionGroup[GatewayError]):
         GatewayError.__init__(self, message, **fields)
         self.args = (message, list(errors))  # what pickling and `derive` rebuild it from
         self.kind = telling.kind
+        for mark in ("outcome", "again", "elsewhere", "blame", "credential"):
+            setattr(self, mark, getattr(telling, mark))
         self.telling = telling
 
     @classmethod
