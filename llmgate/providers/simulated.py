@@ -138,7 +138,7 @@ class Simulated(Provider):
         if cut:
             words = words[: max(1, len(words) // 2)]
         left = iter(words)
-        named = {"id": answer.id, "model": answer.model, "created": answer.created}
+        named: dict[str, Any] = {"id": answer.id, "model": answer.model, "created": answer.created}
         pace_s = 1 / self.tokens_per_second if self.tokens_per_second else 0.0
         over = False
 
@@ -152,7 +152,8 @@ class Simulated(Provider):
             if word is not None:
                 return (Chunk(text=word, **named),)
             if cut:
-                raise StreamInterrupted("simulated: the stream broke off")
+                partial = Response(choices=[Choice(text="".join(words))], **named)
+                raise StreamInterrupted("simulated: the stream broke off", partial=partial)
             over = True
             return Chunk(finish_reason="stop", **named), Chunk(usage=answer.usage, index=-1, **named)
 
