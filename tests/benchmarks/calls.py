@@ -1,0 +1,90 @@
+"""How many Python function calls a call makes, which hardly depends on the machine: the benchmark that can be a gate."""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import itertools
+import json
+import pstats
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .upstream import CHUNKS, MESSAGES
+
+__all__ = ["calls_of", "counted"]
+
+IDS = itertools.count()
+
+
+async def calls_of(work: Callable[[], Awaitable[Any]], repeat: int = 20) -> float:
+    """Function calls, built-in ones included, of one `work`."""
+    for _ in range(5):
+        await work()
+    profile = cProfile.Profile()
+    profile.enable()
+    for _ in range(repeat):
+        await work()
+    profile.disable()
+    return float(pstats.Stats(profile).total_calls) / repeat  # type: ignore[attr-defined]
+
+
+def messages() -> list[dict[str, str]]:
+    return [*MESSAGES, {"role": "user", "content": f"Please check parcel {next(IDS)}."}]
+
+
+async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str, float]:
+    """
+    Function calls of each: a bare POST, a whole call with everything on, a cache hit, one chunk of a stream.
+
+    `added` and `added_chunk` are what the gateway adds to what the same bytes cost below it: a request and its answer on
+    the engine alone, with JSON written and read.
+    """
+    from llmgate import Gateway
+    from llmgate.types.wire import WireRequest, loads
+
+    gateway = Gateway(config(url))
+    runtime = gateway._asyncio
+    origin, _, path = url.partition("/v1")
+    headers = [("content-type", "application/json")]
+
+    async def exchange(stream: bool) -> int:
+        body = json.dumps({"model": "m", "messages": messages(), **({"stream": True} if stream else {})}).encode()
+        response = await runtime.send(WireRequest("POST", origin, "/v1/chat/completions", headers, body), runtime.now() + 60)
+        count, rest = 0, b""
+        while data := await response.read(runtime.now() + 60):
+            if not stream:
+                rest += data
+                continue
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if line.startswith(b"data: {"):
+                    loads(line[6:])
+                    count += 1
+        if not stream:
+            loads(rest)
+        return count
+
+    async def streamed() -> int:
+        count = 0
+        async for _ in gateway.aio.stream("r", messages()):
+            count += 1
+        return count
+
+    fixed = messages()
+    found = {
+        "exchange": await calls_of(lambda: exchange(False)),
+        "whole": await calls_of(lambda: gateway.aio.chat("r", messages())),
+        "hit": await calls_of(lambda: gateway.aio.chat("r", fixed)),
+        "raw_chunk": await calls_of(lambda: exchange(True), 3) / CHUNKS,
+        "chunk": await calls_of(streamed, 3) / CHUNKS,
+    }
+    await gateway.aio.close()
+    return found | {"added": found["whole"] - found["exchange"], "added_chunk": found["chunk"] - found["raw_chunk"]}
+
+
+def counted(url: str, config: Callable[..., dict[str, Any]]) -> None:
+    found = asyncio.run(measured(url, config))
+    print("\nPython function calls")
+    for name, count in found.items():
+        print(f"  {name:12}{count:10.1f}")
