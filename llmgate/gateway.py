@@ -52,7 +52,7 @@ class Gateway(Face):
         providers: Provider objects, besides those of the configuration.
         middleware: Middleware of your own, besides those of the configuration: objects, or `async def f(call, call_next)`. A
             pair of a slot's name and one of these says where it stands; else it stands `before_attempts`.
-        environ: Where `${VAR}` is looked up; by default `os.environ`.
+        environ: Where `${VAR}`, and keys that are not given, are looked up; by default `os.environ`.
 
     Raises:
         ConfigError: If the configuration cannot be used; the message says where, why, and what to write.
@@ -97,7 +97,8 @@ class Gateway(Face):
         Raises:
             ConfigError: If there is neither.
         """
-        environ = more.get("environ") or os.environ
+        environ = more.get("environ")
+        environ = os.environ if environ is None else environ
         path = environ.get("LLMGATE_CONFIG")
         if path:
             return cls.from_yaml(path, **more)
@@ -135,6 +136,7 @@ class Gateway(Face):
         if self._closing:
             raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
         pipeline = self._pipeline if self._pid == os.getpid() else self._forked(call)
+        pipeline.start(self._blocking)
         return await pipeline.open(call, handler)
 
     def _forked(self, call: Call) -> Pipeline:
@@ -318,7 +320,6 @@ def _http_options(settings: Settings) -> HTTPOptions:
     return HTTPOptions(
         engine=http.engine,
         keepalive_s=http.keepalive,
-        max_connections=http.max_connections,
         trust_env=http.trust_env,
         max_response_bytes=http.max_response,
     )

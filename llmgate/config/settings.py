@@ -147,9 +147,6 @@ class HTTPSettings(_Options):
         default="httpx2", description="aiohttp is faster and asyncio only; auto takes it where it is installed"
     )
     keepalive: Duration = Field(default=60.0, ge=0, description="how long an idle connection is kept")
-    max_connections: int | None = Field(
-        default=None, gt=0, description="to one origin on one event loop; none: no bound"
-    )
     max_response: Size = Field(default=64 * 2**20, gt=0, description="largest answer, decoded")
     trust_env: bool = Field(default=False, description="whether HTTP_PROXY, SSL_CERT_FILE, .netrc and the like count")
 
@@ -311,16 +308,17 @@ def settings_from(
 
     Args:
         raw: Sections, as a file holds them; in Python with providers and middleware as objects, too.
-        env: Variables for `${…}`; `os.environ` if None.
+        env: Variables for `${…}`, and for keys that are not given; `os.environ` if None.
         providers: Names that routes may use beside those of the section, because Python code brings the objects.
 
     Raises:
         ConfigError: For everything that is wrong with it, with places and right spellings.
     """
     used: dict[str, str] = {}
-    given = expand(raw, os.environ if env is None else env, used=used)
+    environ = os.environ if env is None else env
+    given = expand(raw, environ, used=used)
     try:
-        return Settings.model_validate(given, context={"providers": tuple(providers)})
+        return Settings.model_validate(given, context={"providers": tuple(providers), "environ": environ})
     except ValidationError as error:
         problem = explain_validation(error, model=Settings, given=given, hidden=used)
     # Raised out here: pydantic's error holds the values that were refused, keys among them.

@@ -13,7 +13,7 @@ from yarl import URL
 
 from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, HTTPOptions, head, joined_headers, tls_failure
+from .http import Body, Headers, HTTPOptions, head, tls_failure
 
 __all__ = ["AiohttpEngine"]
 
@@ -27,7 +27,7 @@ class AiohttpEngine:
         self._options = options
         self._urls: dict[tuple[str, str], URL] = {}
         connector = aiohttp.TCPConnector(
-            limit=options.max_connections or 0,
+            limit=0,  # how many calls there may be at a time is a limit of the deployment, which can tell why one waits
             keepalive_timeout=options.keepalive_s,
             ssl=options.verify if options.verify is not None else True,
         )
@@ -111,7 +111,7 @@ class _AiohttpResponse:
         self._origin = origin
         self._open = True
         self.status: int = answer.status
-        self.headers: Mapping[str, str] = joined_headers(answer.raw_headers)
+        self.headers: Mapping[str, str] = Headers(answer.raw_headers)
         self._body = Body(self.headers.get("content-encoding", ""), options.max_response_bytes)
 
     async def read(self, until: float) -> bytes:

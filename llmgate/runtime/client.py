@@ -48,7 +48,7 @@ class ClientEngine:
 
         options = self._options
         limits = httpx2.Limits(
-            max_connections=options.max_connections, max_keepalive_connections=None, keepalive_expiry=options.keepalive_s
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=options.keepalive_s
         )
         cls: Any = httpx2.AsyncClient if self._asyncio else httpx2.Client
         return cls(

@@ -30,6 +30,7 @@ __all__ = ["AsyncFace", "AsyncStream", "Door", "Face", "Stream", "accept", "opti
 
 REQUEST_MAX_BYTES = 32 * 10**6  # Anthropic's limit of a request, the largest of the big providers
 DEFAULT_OPTIONS = Options()
+LONE_SURROGATE = "the text holds half of a character pair (a lone surrogate), which UTF-8 cannot carry"
 
 Messages = str | Sequence[Mapping[str, Any] | Message]
 Timeout = float | int | str | None
@@ -343,7 +344,7 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options |
         tenant=_text("tenant", keywords.pop("tenant", base.tenant)),
         tags=base.tags if tags is None else {**base.tags, **_tags(tags)},
         cache=base.cache if cache is None else _cache_control(cache),
-        fallback=bool(keywords.pop("fallback", base.fallback)),
+        fallback=_yes_or_no("fallback", keywords.pop("fallback", base.fallback)),
         idempotency_key=base.idempotency_key if key is None else _header("idempotency_key", key),
     )
 
@@ -353,7 +354,7 @@ def _seconds(name: str, value: object) -> float:
         raise BadRequest(f"{name}: {value!r} is not a duration; write seconds or a text like '20s'")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BadRequest(f"{name}: {error}") from None
     if math.isnan(seconds):
         raise BadRequest(f"{name}: NaN is not a duration")
@@ -363,6 +364,16 @@ def _seconds(name: str, value: object) -> float:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{name}: expected a string, got {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"{name}: {LONE_SURROGATE}") from None
+    return value
+
+
+def _yes_or_no(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name}: expected True or False, got {value!r}")
     return value
 
 
@@ -424,8 +435,11 @@ def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
         if "response_format" in body:
             body["response_format"] = _response_format(body["response_format"])
     elif verb == "embed":
-        if not body["input"]:
+        given = body["input"]
+        if given is None or (isinstance(given, Sequence) and not given):
             raise BadRequest("input: there is nothing to embed")
+    elif verb == "complete" and body["prompt"] is None:
+        raise BadRequest("prompt: expected a string or a list, got NoneType")
     return Request(verb, "", body, stream, _encoded(body))
 
 
@@ -499,7 +513,7 @@ def _unsendable(value: Any, reason: str, path: str = "", depth: int = 0) -> str:
         except (ValueError, TypeError) as error:
             return _unsendable(item, str(error), name, depth + 1)
     if "surrogates" in reason:
-        reason = "the text holds half of a character pair (a lone surrogate), which UTF-8 cannot carry"
+        reason = LONE_SURROGATE
     elif "float values are not JSON" in reason:
         reason = "NaN and Infinity are not JSON"
     elif "not JSON serializable" in reason:
@@ -516,9 +530,16 @@ def passed(method: str, path: str, body: Any, rest: Mapping[str, Any]) -> Reques
     """
     if rest:
         raise BadRequest(f"unknown keyword {sorted(rest)[0]!r}; give the body as json=…")
-    if not method.isalpha() or not method.isascii():
+    if not isinstance(method, str) or not method.isalpha() or not method.isascii():
         raise BadRequest(f"method: {method!r} is no HTTP method")
-    if not path.startswith("/") or path.startswith("//") or not path.isascii() or not path.isprintable() or " " in path:
+    if (
+        not isinstance(path, str)
+        or not path.startswith("/")
+        or path.startswith("//")
+        or not path.isascii()
+        or not path.isprintable()
+        or " " in path
+    ):
         raise BadRequest(f"path: {path!r} must start with one slash and hold printable ASCII without spaces")
     encoded = b"" if body is None else _encoded(body)
     return Request("request", "", body, False, encoded, method.upper(), path)

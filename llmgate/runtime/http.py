@@ -9,7 +9,7 @@ to an origin for which it was not configured.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,7 +19,7 @@ from ..types.wire import WireRequest, WireResponse
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Body", "Engine", "HTTPOptions", "Untrusted", "engine_maker", "head", "joined_headers", "tls_failure"]
+__all__ = ["Body", "Engine", "HTTPOptions", "Headers", "Untrusted", "engine_maker", "head", "tls_failure"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
 RESPONSE_MAX_BYTES = 64 * 2**20  # decoded; ten times the largest embedding answers seen
@@ -36,7 +36,6 @@ class HTTPOptions:
     Attributes:
         engine: `httpx2` (default), `aiohttp` (asyncio only, extra `fast`), or `auto`: aiohttp where it is installed.
         keepalive_s: Seconds an idle connection is kept.
-        max_connections: Connections to one origin on one event loop; more callers wait. None: no bound.
         trust_env: Whether `HTTP_PROXY`, `SSL_CERT_FILE`, `.netrc` and the like count.
         max_response_bytes: Largest answer, decoded.
         verify: A TLS context of your own; None is the system's trust store.
@@ -46,7 +45,6 @@ class HTTPOptions:
 
     engine: Literal["auto", "httpx2", "aiohttp"] = "httpx2"
     keepalive_s: float = KEEPALIVE_S
-    max_connections: int | None = None
     trust_env: bool = False
     max_response_bytes: int = RESPONSE_MAX_BYTES
     verify: ssl.SSLContext | None = None
@@ -215,11 +213,34 @@ def tls_failure(error: BaseException, where: str) -> ProtocolError:
     return Untrusted(f"the TLS connection to {where} was refused: {reason}")
 
 
-def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Header lines as a dict: names in lower case, repeated ones joined with a comma as RFC 9110 has it."""
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return headers
+class Headers(Mapping[str, str]):
+    """
+    An answer's headers: names in lower case, repeated ones joined with a comma as RFC 9110 has it.
+
+    They are decoded when somebody looks; most calls look at two out of twenty.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._lines: dict[bytes, bytes] = {}
+        lines = self._lines
+        for name, value in raw:
+            key = name.lower()
+            lines[key] = lines[key] + b", " + value if key in lines else value
+
+    def __getitem__(self, name: str) -> str:
+        return self._lines[name.encode("latin-1")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.encode("latin-1", "replace") in self._lines
+
+    def __repr__(self) -> str:
+        # An answer may set a cookie or echo a key.
+        return f"<Headers {', '.join(self)}>"

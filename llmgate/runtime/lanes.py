@@ -23,7 +23,7 @@ import httpcore2
 
 from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, HTTPOptions, head, joined_headers, tls_failure
+from .http import Body, Headers, HTTPOptions, head, tls_failure
 
 __all__ = ["Lanes"]
 
@@ -63,7 +63,7 @@ class Lanes:
             self._busy.add(lane)
             try:
                 answer = await lane.exchange(wire)
-                headers = joined_headers(answer.headers)
+                headers = Headers(answer.headers)
                 body = Body(headers.get("content-encoding", ""), self._options.max_response_bytes)
                 return _LaneResponse(self, lane, answer, headers, body)
             except BaseException as error:
