@@ -12,6 +12,7 @@ One text serves both colours; what differs is in `_AsyncPort` and `_ThreadPort`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 import time
@@ -104,6 +105,12 @@ class Lanes:
             if idle is None:
                 idle = self._idle.setdefault(lane.origin, deque())
             idle.append(lane)
+            # The bottom of the stack is the oldest; after a burst nobody else would ever look at it.
+            with contextlib.suppress(IndexError, ValueError):  # another thread may be faster
+                oldest = idle[0]
+                if oldest is not lane and oldest.idle_until < time.monotonic():
+                    idle.remove(oldest)
+                    oldest.abort()
         else:
             lane.abort()
 
