@@ -66,6 +66,11 @@ class Bucket:
         return max(0.0, (need - self._level) / self.rate)
 
     def take(self, now: float, number: int, amount: float) -> None:
+        self._last = number
+        self._empty(number, amount)
+
+    def _empty(self, number: int, amount: float) -> None:
+        """Take units off the level, which is a peak for all grants before `number`."""
         level = self._level
         peaks = self._peaks
         if level >= self.capacity:
@@ -79,14 +84,12 @@ class Bucket:
             if len(peaks) == PEAKS:
                 self._thin_out()
             peaks.append((number, level))
-        self._last = number
         self._level = level - amount
 
     def settle(self, now: float, number: int, amount: float, used: float) -> None:
         if used > amount:
-            # The level before it is a peak for every grant so far.
             self.room(now)
-            self.take(now, self._last + 1, used - amount)
+            self._empty(self._last + 1, used - amount)
             return
         if number < self._full:
             return
@@ -124,7 +127,7 @@ class Bucket:
         """Leave no more than `level` units."""
         self.room(now)
         if level < self._level:
-            self.take(now, self._last + 1, self._level - level)
+            self._empty(self._last + 1, self._level - level)
 
     def change(self, now: float, rate: float, burst: float) -> None:
         """Fill at another rate, up to another burst, from now on."""

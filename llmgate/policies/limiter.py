@@ -292,7 +292,6 @@ class FairLimiter:
         ticket.until = until
         ticket.eta = now + wait_s if self.predictable else until
         queue.push(ticket)
-        queue.head()  # If nobody else is there it is next from now on, and its eta exact.
         self._set_alarm(ticket)
         return rung
 

@@ -66,8 +66,12 @@ class Window:
         return windows * self.per_s + (until - now)
 
     def take(self, now: float, number: int, amount: float) -> None:
-        self._used += amount
         self._last = number
+        self._enter(now, number, amount)
+
+    def _enter(self, now: float, number: int, amount: float) -> None:
+        """Count units from now on, together with those of the last entry if it is young enough."""
+        self._used += amount
         log = self._log
         if log and now - log[-1][1] < self._grain_s:
             first, since, _, units = log[-1]
@@ -77,7 +81,7 @@ class Window:
 
     def settle(self, now: float, number: int, amount: float, used: float) -> None:
         if used > amount:
-            self.take(now, self._last + 1, used - amount)
+            self._enter(now, self._last + 1, used - amount)
             return
         log = self._log
         index = bisect_right(log, (number, math.inf)) - 1

@@ -280,6 +280,33 @@ def test_use_beyond_the_estimate_is_debt() -> None:
     assert 4.0 == limiter.submit(0.0, 10).eta
 
 
+def test_overuse_does_not_hide_how_full_the_bucket_was() -> None:
+    """
+    What would have been spilt before somebody's overuse was told does not come back after it.
+    """
+    limiter = tokens(burst=100, per_second=10)
+    first, second = limiter.submit(0.0, 50), limiter.submit(0.0, 50)
+
+    limiter.settle(9.0, second, 90)  # was at 90 until then
+    limiter.settle(9.0, first, 0)
+
+    assert 60.0 == limiter.level(9.0, "tokens")
+
+
+def test_debts_do_not_get_in_the_way_of_refunds() -> None:
+    """
+    However often more was used than estimated, what a later grant does not use comes back.
+    """
+    limiter = tokens()
+    for _ in range(3):
+        limiter.settle(0.0, limiter.submit(0.0, 10), 20)
+    ticket = limiter.submit(0.0, 40)
+
+    limiter.settle(1.0, ticket, 0)
+
+    assert 50.0 == limiter.level(1.0, "tokens")
+
+
 def test_settling_twice_counts_once() -> None:
     """
     Only the first settlement counts; after it a cancellation gives nothing back either.
@@ -425,6 +452,34 @@ def test_tenants_take_turns() -> None:
     assert [crowd[1]] == limiter.pump(3.0)
 
 
+def test_who_is_next_stays_next() -> None:
+    """
+    A tenant that was alone in the queue keeps the promise it was given, whoever comes and however little they want.
+    """
+    limiter = tokens(burst=160, per_second=10)
+    limiter.submit(0.0, 160)
+    large = limiter.submit(0.0, 160, tenant="large")
+
+    small = limiter.submit(0.0, 10, tenant="small")
+
+    assert [16.0, 17.0] == [large.eta, small.eta]
+    assert [] == limiter.pump(15.9)
+    assert large in limiter.pump(16.0)
+    assert QUEUED is small.state
+
+
+def test_an_oversized_request_waits_for_one_full_bucket_of_the_others() -> None:
+    """
+    However much a tenant wants at once, its turn comes when the others have had as much as a bucket holds.
+    """
+    limiter = tokens(burst=16, per_second=1, max_wait_s=1000)
+    limiter.submit(0.0, 16)
+    for _ in range(40):
+        limiter.submit(0.0, 1, tenant="small")
+
+    assert 16.0 + 16.0 == limiter.submit(0.0, 1e9, tenant="large").eta
+
+
 def test_a_heavy_tenant_gets_more() -> None:
     """
     With a weight of three a tenant is served three times as often.
@@ -473,8 +528,8 @@ def test_a_time_that_runs_backwards_is_not_believed() -> None:
     Threads read the clock in one order and come in another; nothing is filled twice.
     """
     limiter = tokens()
-    ticket = limiter.submit(10.0, 100)
-    limiter.settle(9.0, ticket, 100)
+    limiter.submit(10.0, 100)
+    limiter.submit(4.0, 0)
 
     assert 0.0 == limiter.level(5.0, "tokens")
     assert 10.0 == limiter.level(11.0, "tokens")
@@ -559,6 +614,22 @@ def test_memory_is_bounded_when_many_are_out() -> None:
     # Had those 300 never come the level would be 800.9; a 64th of the burst may be lost, nothing may be gained.
     assert 800.9 - 2000 / 64 <= level <= 800.9 + 1e-6
     assert len(limiter._buckets["tokens"]._peaks) <= PEAKS
+
+
+def test_peaks_that_stand_for_others_are_as_high_as_those() -> None:
+    """
+    When hundreds are out and their peaks are thinned out, the bucket still knows how full it was after each grant.
+    """
+    limiter = tokens(burst=2000, per_second=1)
+    limiter.submit(0.0, 20)
+    large = limiter.submit(19.5, 20)
+    for _ in range(2 * PEAKS):
+        limiter.submit(39.49, 0.01)
+    level = limiter.level(39.49, "tokens")
+
+    limiter.settle(39.49, large, 0)
+
+    assert level <= limiter.level(39.49, "tokens") <= level + 2000 - 1999.49 + 1e-6
 
 
 def test_memory_is_bounded_when_many_give_up() -> None:
@@ -649,7 +720,8 @@ def test_threads_take_exactly_what_is_there() -> None:
     """
     Eight threads at a bucket in which time stands still: not one unit too much or too little, and refunds are whole.
     """
-    limiter = TokenBuckets([Limit("requests", 1000), Limit("tokens", 7000)])
+    limiter = TokenBuckets([Limit("requests", 1500), Limit("tokens", 7000)])
+    limiter.tighten(0.0, "requests", 1000)
     limiter.tighten(0.0, "tokens", 6500)
     granted = [0] * 8
     barrier = threading.Barrier(8)
