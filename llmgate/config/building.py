@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from random import Random
 from typing import Any
 
-from ..errors import ConfigError, ModelNotFound
+from ..errors import BadRequest, ConfigError, DeadlineExceeded, ModelNotFound
 from ..middleware.attempts import Attempts, Candidate, Group, Retry, Route
 from ..middleware.base import SLOTS, Middleware, UserMiddleware, compose
 from ..middleware.breaker import CircuitBreaker
@@ -45,6 +45,7 @@ from .short_forms import CHAIN_ROUTE
 
 __all__ = ["Layers", "Pipeline", "build"]
 
+NAME_MAX = 500  # characters of `provider/model`; the longest ids, of fine-tuned models and resource paths, have some 150
 PASSING_ROUTES = 1000  # routes kept for `provider/model` names that callers make up as they go
 ENTRY_POINTS = "llmgate.middleware"
 
@@ -274,11 +275,18 @@ class Pipeline:
 
         Raises:
             ModelNotFound: If it means nothing; names the nearest.
+            BadRequest: If it cannot be a name.
         """
         name = call.route
+        if not isinstance(name, str):
+            raise BadRequest(f"model: expected a string, got {type(name).__name__}")
         route = self.routes.get(name) or self._passing.get(name)
         if route is not None:
             return route
+        if len(name) > NAME_MAX:
+            raise BadRequest(f"model: a name of {len(name)} characters; at most {NAME_MAX} are taken")
+        if not name.isprintable():
+            raise BadRequest(f"model: {name!r} holds characters that cannot be printed")
         with self._lock:
             route = self._made(name, call.request.verb)
             self._passing[name] = route
@@ -310,6 +318,7 @@ class Pipeline:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> ModelNotFound:
+        name = name.removesuffix("/")
         routes = self.settings.routes
         if name in routes:
             return ModelNotFound(f"route {name!r} takes the model from the caller; write {name}/MODEL")
@@ -332,7 +341,14 @@ class Pipeline:
                 self._own_limiters.pop(candidate.deployment.name, None)
 
     async def open(self, call: Call, handler: Handler | None = None) -> Reply:
-        """Answer a call by its route, or the way it has already."""
+        """
+        Answer a call by its route, or the way it has already.
+
+        Raises:
+            DeadlineExceeded: If it had no time from the beginning; nothing was taken.
+        """
+        if call.deadline <= call.started:
+            raise DeadlineExceeded("the call was given no time; its timeout must be more than 0")
         call.way = way = call.way or self.resolve(call)
         call.fingerprint = way.fingerprint
         return await (handler or self.handler)(call)
@@ -350,11 +366,10 @@ class Pipeline:
             breaker = self.breakers.get(name)
             wait_s = 0.0 if candidate.gate is None else candidate.gate(now)
             available = standing.available(now) and wait_s <= 0
-            told[name] = {
+            told[name] = _plain(standing.snapshot(now)) | {
                 "available": available,
                 "reason": "" if available else "circuit open" if wait_s > 0 else standing.reason(now),
                 "circuit": None if breaker is None else _plain(breaker.snapshot(now)),
-                **_plain(standing.snapshot(now)),
             }
         return told
 

@@ -9,7 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, SerializationInfo, ValidationError, WithJsonSchema
+from pydantic import (
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from ..errors import ConfigError
 from ..providers.base import Provider
@@ -23,7 +30,7 @@ __all__ = ["Providers"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def _providers(value: Any) -> dict[str, Provider]:
+def _providers(value: Any, info: ValidationInfo) -> dict[str, Provider]:
     """Each section as the class of its kind, which is its name if it has none."""
     if not isinstance(value, Mapping):
         raise refusal(((), value, f"{shown(value)} is not a mapping; write `openai: {{}}`"))
@@ -31,7 +38,7 @@ def _providers(value: Any) -> dict[str, Provider]:
     findings: list[Finding] = []
     for name, section in value.items():
         try:
-            found[name] = _provider(name, section)
+            found[name] = _provider(name, section, info.context)
         except ValidationError as error:
             findings += [((name, *e["loc"]), e["input"], e["msg"]) for e in error.errors()]
         except ConfigError as error:
@@ -41,7 +48,7 @@ def _providers(value: Any) -> dict[str, Provider]:
     return found
 
 
-def _provider(name: Any, section: Any) -> Provider:
+def _provider(name: Any, section: Any, context: Any) -> Provider:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError("a provider's name is made of letters, digits, dots, hyphens and underscores")
     if isinstance(section, Provider):
@@ -59,7 +66,7 @@ def _provider(name: Any, section: Any) -> Provider:
         raise refusal((("kind",), kind, f"{shown(kind)} is not a text"))
     cls, presets = provider_class(kind)
     try:
-        return cls.model_validate({**presets, **options, "name": name})
+        return cls.model_validate({**presets, **options, "name": name}, context=context)
     except ValidationError as error:
         raise restated(error, cls, options) from None
 

@@ -52,8 +52,34 @@ async def attended(reply: Awaitable[Reply], tell: Settle) -> Reply:
 def compose(handler: Handler, layers: list[Middleware | UserMiddleware]) -> Handler:
     """The handler with the layers around it, the first of them outermost."""
     for layer in reversed(layers):
-        handler = layer.wrap(handler) if isinstance(layer, Middleware) else _lifted(layer, handler)
+        handler = _attached(layer, handler)
     return handler
+
+
+def _attached(layer: Middleware | UserMiddleware, call_next: Handler) -> Handler:
+    """
+    The layer around `call_next`. Where it raises after it was given a reply, the reply is closed: the exception, which
+    anybody may keep, would hold on to it by its traceback.
+    """
+
+    async def remembered(call: Call) -> Reply:
+        reply = await call_next(call)
+        call.trail.notes.setdefault(remembered, []).append(reply)
+        return reply
+
+    handler = layer.wrap(remembered) if isinstance(layer, Middleware) else _lifted(layer, remembered)
+
+    async def attached(call: Call) -> Reply:
+        try:
+            return await handler(call)
+        except BaseException:
+            for reply in call.trail.notes.get(remembered, ()):
+                await reply.close()
+            raise
+        finally:
+            call.trail.notes.pop(remembered, None)
+
+    return attached
 
 
 def _lifted(function: UserMiddleware, call_next: Handler) -> Handler:

@@ -143,13 +143,14 @@ def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: O
         ticket = limiter.submit(now(), amounts, tenant=key_of(call), deadline=call.deadline, wait=wait)
         if ticket.state is not GRANTED:
             await _granted(call, ticket, per)
+        sent = call.trail.sent
 
         def tell(outcome: Outcome) -> None:
             moment = now()
             usage = outcome.usage
             if usage is not None and outcome.name == "ok":
                 outputs.record(usage.output_tokens)
-            freed = limiter.settle(moment, ticket, _used(outcome, amounts))
+            freed = limiter.settle(moment, ticket, _used(outcome, amounts, call.trail.sent > sent))
             if freed:
                 ring(limiter, moment, freed)
 
@@ -171,13 +172,13 @@ NOT_SENT = {"requests": 0.0, "tokens": 0.0, SLOTS: 0.0}
 UNBILLED = frozenset({"throttled", "quota_exhausted", "auth", "request", "policy"})
 
 
-def _used(outcome: Outcome, amounts: dict[str, float]) -> dict[str, float]:
+def _used(outcome: Outcome, amounts: dict[str, float], sent: bool) -> dict[str, float]:
     """What was really used, as far as anybody knows; where nobody does, the estimate stands."""
     usage = outcome.usage
     if usage is not None and usage.total_tokens is not None:
         # An answer out of the cache has used no tokens, but it was a request.
         return {"requests": 1.0, "tokens": float(usage.total_tokens), SLOTS: 0.0}
-    if not outcome.sent:
+    if not sent and outcome.name in ("local", "cancelled"):
         return NOT_SENT
     return NOTHING_USED if outcome.name in UNBILLED else amounts
 

@@ -56,6 +56,8 @@ class Timeouts(Middleware):
         async def timed(call: Call) -> Reply:
             # The call is the attempt's own copy, so its clocks may be set in place.
             call.timers = Timers(clocks, call.runtime.now(), call.deadline, call.request.stream, call.patience_s)
+            # Behind this nothing of ours is left that could refuse.
+            call.trail.sent += 1
             return await call_next(call)
 
         return timed

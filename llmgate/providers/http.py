@@ -59,6 +59,11 @@ class HTTPProvider(Provider):
     async_http_client: Any = Field(None, exclude=True, repr=False, description="the same for asyncio")
 
     _address: tuple[str, str] | None = PrivateAttr(None)
+    _environ: Mapping[str, str] | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        # Of a configuration: where its variables were looked up, its keys are looked up, too.
+        self._environ = (context or {}).get("environ")
 
     @field_validator("headers")
     @classmethod
@@ -117,9 +122,10 @@ class HTTPProvider(Provider):
         names = " or ".join(self.row.key_env)
         if self.base_url and self.row.base_url:
             raise ConfigError(f"api_key is missing; {names} is not used, because base_url is not its usual address")
+        environ = os.environ if self._environ is None else self._environ
         for name in self.row.key_env:
-            if os.environ.get(name):
-                return [Secret(os.environ[name])]
+            if environ.get(name):
+                return [Secret(environ[name])]
         raise ConfigError(f"no key; set {names} in the environment, or api_key")
 
     def credentials(self) -> list[str]:

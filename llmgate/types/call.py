@@ -91,13 +91,23 @@ class Attempt:
 
 
 class Trail:
-    """What happened to a call so far; all copies of the call share one."""
+    """
+    What happened to a call so far; all copies of the call share one.
 
-    __slots__ = ("attempts", "notes", "upstream_s", "waited_s")
+    Attributes:
+        attempts: The attempts that have ended or begun to answer.
+        notes: What middleware tells other middleware.
+        sent: Attempts that were handed to a provider; tokens may be billed for them.
+        upstream_s: Seconds that upstreams took.
+        waited_s: Seconds of backoff and in queues.
+    """
+
+    __slots__ = ("attempts", "notes", "sent", "upstream_s", "waited_s")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
-        self.notes: dict[str, Any] = {}
+        self.notes: dict[Any, Any] = {}
+        self.sent = 0
         self.upstream_s = 0.0
         self.waited_s = 0.0
 

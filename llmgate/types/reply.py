@@ -13,7 +13,7 @@ is a generator:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,16 @@ NO_TOKENS = Usage(0, 0)
 
 async def _nothing() -> Sequence[Chunk]:
     return ()
+
+
+def _told(settles: Iterator[Settle], outcome: Outcome) -> None:
+    try:
+        for settle in settles:
+            settle(outcome)
+    except BaseException:
+        # One that fails must not keep the others from giving back what they hold.
+        _told(settles, outcome)
+        raise
 
 
 class Reply:
@@ -191,24 +201,27 @@ class Reply:
     async def close(self) -> None:
         """Enough: cut the upstream off and settle. Harmless on a reply that has ended."""
         if self.ended is None:
-            self._end(Outcome("closed", None, self.usage, self.first_token_s))
-            if self._close is not None:
-                await self._close()
+            try:
+                self._end(Outcome("closed", None, self.usage, self.first_token_s))
+            finally:
+                if self._close is not None:
+                    await self._close()
 
     async def _fail(self, error: BaseException) -> None:
         outcome = Outcome.of(error)
         outcome.usage, outcome.first_token_s = self.usage, self.first_token_s
-        self._end(outcome)
-        if self._close is not None:
-            await self._close()
+        try:
+            self._end(outcome)
+        finally:
+            if self._close is not None:
+                await self._close()
 
     def _end(self, outcome: Outcome) -> None:
         if self.ended is not None:
             return
         self.ended = outcome
         settles, self._settles = self._settles, []
-        for settle in settles:
-            settle(outcome)
+        _told(iter(settles), outcome)
 
     def __del__(self) -> None:
         # Nobody can wait here. What was taken is given back at once; the connection is closed by its own finaliser.
