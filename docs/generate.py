@@ -1,0 +1,269 @@
+"""
+Writes the parts of the documentation that the code knows better: `python docs/generate.py [--check]`.
+
+A generated part stands between `<!-- generated: KIND ARGUMENTS -->` and `<!-- end -->`; everything around it is written
+by hand. With `--check` nothing is written, and the exit code is 1 if anything is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import getdoc
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import llmgate
+from llmgate import errors
+from llmgate.config.settings import CallDefaults, HTTPSettings, PriceSettings, RouteSettings, Settings, Target
+from llmgate.middleware.cache import MemoryTier, SqliteTier
+from llmgate.providers.base import ModelInfo
+from llmgate.providers.catalog import ROWS
+from llmgate.providers.http import HTTPProvider
+from llmgate.types.units import format_duration, format_money, format_size
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+ROOMS_ARE_IN = ROOT / "tests" / "test_architecture.py"
+
+PART = re.compile(r"(<!-- generated: (?P<said>[^>]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+
+MODELS: dict[str, type[BaseModel]] = {
+    cls.__name__: cls
+    for cls in (
+        llmgate.Cache, llmgate.CircuitBreaker, llmgate.LoadBalance, llmgate.RateLimit, llmgate.Retry,
+        llmgate.SingleFlight, llmgate.Timeouts, llmgate.Simulated, CallDefaults, HTTPProvider, HTTPSettings, MemoryTier,
+        ModelInfo, PriceSettings, RouteSettings, Settings, SqliteTier, Target,
+    )
+}  # fmt: skip
+PYTHON_ONLY = {"name", "http_client", "async_http_client"}  # of a provider: not for configuration files
+
+
+# Tables of options.
+
+
+def options(name: str) -> Iterator[str]:
+    """One row an option: name, what may be written there, default, meaning."""
+    cls = MODELS[name]
+    yield from table(
+        ("option", "written", "default", "what it is"),
+        (
+            (f"`{field.alias or key}`", written(field), default(field), sentence(field.description))
+            for key, field in cls.model_fields.items()
+            if not (issubclass(cls, llmgate.Provider) and key in PYTHON_ONLY) and key != "kind"
+        ),
+    )
+
+
+def sections() -> Iterator[str]:
+    """One row a section of a configuration."""
+    yield from table(
+        ("section", "what it says"),
+        ((f"`{key}`", sentence(field.description)) for key, field in Settings.model_fields.items()),
+    )
+
+
+UNITS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "duration": ("duration", format_duration),
+    "size": ("size", format_size),
+    "money": ("dollars", format_money),
+}
+
+
+def unit_of(field: FieldInfo) -> str | None:
+    """Whether numbers of this field are seconds, bytes or dollars; what reads them is named for it."""
+    said = repr(field.metadata) + repr(field.annotation)
+    return next((unit for unit in UNITS if f"format_{unit}" in said), None)
+
+
+def written(field: FieldInfo) -> str:
+    unit = unit_of(field)
+    return UNITS[unit][0] if unit else kind_of(field.annotation)
+
+
+WORDS: dict[Any, str] = {
+    bool: "true, false", int: "whole number", float: "number", str: "text", dict: "mapping", list: "list", tuple: "list",
+    frozenset: "list",
+}  # fmt: skip
+
+
+def kind_of(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if hasattr(annotation, "__metadata__"):
+        return kind_of(inner[0])
+    if origin in (dict, list, tuple, frozenset):
+        return WORDS[origin]
+    if inner:
+        kinds = (kind_of(choice) for choice in inner if choice is not NoneType)
+        return " or ".join(dict.fromkeys(kinds))
+    if annotation in WORDS:
+        return WORDS[annotation]
+    return {"Secret": "text", "Rate": "rate"}.get(getattr(annotation, "__name__", ""), "options")
+
+
+def default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "-"
+    unit = unit_of(field)
+    if unit:
+        return f"`{UNITS[unit][1](value)}`"
+    match value:
+        case "" | () | {} | []:
+            return "-"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case frozenset():
+            return ", ".join(f"`{item}`" for item in sorted(value))
+        case tuple() if all(isinstance(item, str) for item in value):
+            return ", ".join(f"`{item}`" for item in value)
+        case tuple():
+            return ", ".join(f"`{item.kind}`" for item in value)
+        case _:
+            return f"`{value}`"
+
+
+# The other tables.
+
+
+def error_table() -> Iterator[str]:
+    """One row a class of `llmgate.errors`, as its marks say."""
+
+    def mark(value: bool) -> str:
+        return "yes" if value else "-"
+
+    yield from table(
+        ("class", "`kind`", "`status`", "again", "elsewhere", "blame", "what happened"),
+        (
+            (f"`{'· ' * depth}{cls.__name__}`", f"`{cls.kind}`", str(cls.status), mark(cls.again), mark(cls.elsewhere),
+             mark(cls.blame), first_line(cls))
+            for depth, cls in error_tree(errors.GatewayError)
+        ),
+    )  # fmt: skip
+
+
+def error_tree(cls: type[errors.GatewayError], depth: int = 0) -> Iterator[tuple[int, type[errors.GatewayError]]]:
+    yield depth, cls
+    for child in cls.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from error_tree(child, depth + 1)
+
+
+def names() -> Iterator[str]:
+    """One row a name that `llmgate` promises."""
+    yield from table(
+        ("name", "what it is"),
+        ((f"`llmgate.{name}`", first_line(getattr(llmgate, name))) for name in llmgate.__all__),
+    )
+
+
+def verbs(cls_name: str) -> Iterator[str]:
+    """One row a public method or property."""
+    cls = getattr(llmgate, cls_name)
+    found = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+    yield from table(
+        ("name", "what it does"),
+        (
+            (f"`.{name}`", first_line(member.__func__ if isinstance(member, classmethod) else member))
+            for name, member in found.items()
+            if not name.startswith("_") and (callable(member) or isinstance(member, classmethod | property))
+        ),
+    )
+
+
+def providers() -> Iterator[str]:
+    """One row an upstream of the catalog."""
+    yield from table(
+        ("kind", "also written", "address", "key", "read from", "checked"),
+        (
+            (
+                f"`{row.name}`",
+                ", ".join(f"`{alias}`" for alias in row.aliases) or "-",
+                f"`{row.base_url}`" if row.base_url else "yours",
+                " or ".join(f"`{name}`" for name in row.key_env) or "if yours wants one",
+                f"[docs]({row.source})",
+                row.checked,
+            )
+            for row in ROWS
+        ),
+    )
+
+
+def rooms() -> Iterator[str]:
+    """The order in which the rooms may import one another, from the test that holds them to it."""
+    tree = ast.parse(ROOMS_ARE_IN.read_text())
+    found: Sequence[str] = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    )
+    yield "```text"
+    yield " ◂ ".join(found)
+    yield "```"
+
+
+# How it is put together.
+
+
+KINDS: dict[str, Callable[..., Iterator[str]]] = {
+    "options": options, "sections": sections, "errors": error_table, "names": names, "verbs": verbs,
+    "providers": providers, "rooms": rooms,
+}  # fmt: skip
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def sentence(text: str | None) -> str:
+    return text or ""
+
+
+def first_line(thing: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    said = getdoc(thing) or ""
+    return " ".join(said.partition("\n\n")[0].split())
+
+
+def generated(text: str) -> str:
+    """The page with every generated part written anew."""
+
+    def part(match: re.Match[str]) -> str:
+        kind, *arguments = match["said"].split()
+        return f"{match[1]}\n" + "\n".join(KINDS[kind](*arguments)) + f"\n\n{match[4]}"
+
+    return PART.sub(part, text)
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is out of date")
+    check = parser.parse_args(argv).check
+    stale = [page for page in pages() if generated(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(("out of date: " if check else "written: ") + str(page.relative_to(ROOT)))
+        if not check:
+            page.write_text(generated(page.read_text()))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
