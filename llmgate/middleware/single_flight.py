@@ -9,7 +9,7 @@ from functools import partial
 
 from pydantic import Field
 
-from ..errors import AllAttemptsFailed, DeadlineExceeded, GatewayClosed, GatewayError
+from ..errors import DeadlineExceeded, GatewayClosed, GatewayError
 from ..policies.cache_key import CacheKey, Scope
 from ..policies.cacheable import CACHED_VERBS, Cacheable
 from ..policies.flights import MAX_FLIGHTS, Flights, Seat
@@ -152,14 +152,11 @@ class Sharing:
                 self._land(call, seat, _Landing(None, None, error))
             else:
                 self._divert(call, seat, error)
-        except BaseException:
-            self._given_up(call, seat)
-            raise
         else:
             self._land(call, seat, _Landing(answer, reply, None))
 
-    def _given_up(self, call: Call, seat: Seat[_Landing], task: object = None) -> None:
-        """The work has ended; if it brought nothing, somebody threw it away. Harmless otherwise."""
+    def _given_up(self, call: Call, seat: Seat[_Landing], _: object) -> None:
+        """The work is over; if it brought nothing it was cancelled, and not for want of callers."""
         if seat.flight.pilot is seat and seat.flight.airborne:
             self._divert(call, seat, GatewayClosed("the event loop was shut down while the call was in the air"))
 
@@ -220,8 +217,7 @@ class Sharing:
 
 def _concerns_all(error: Exception) -> bool:
     """Whether every call of this kind would have failed; a refusal of our own, or somebody's bug, says nothing."""
-    telling = error.telling if isinstance(error, AllAttemptsFailed) else error
-    return isinstance(telling, GatewayError) and telling.outcome not in ("local", "cancelled")
+    return isinstance(error, GatewayError) and error.outcome not in ("local", "cancelled")
 
 
 def _copied(error: Exception) -> Exception:

@@ -98,8 +98,8 @@ class Flights(Generic[R]):
     def __init__(self, max_flights: int = MAX_FLIGHTS) -> None:
         self._max_flights = max_flights
         self._flights: dict[Hashable, Flight[R]] = {}
-        # The garbage collector may end a flight whose event loop is gone, and it may do so in the midst of these
-        # lines. A plain lock would wait for itself then.
+        # A caller whose event loop is gone leaves when the garbage collector finds it, and that may be in the midst
+        # of these lines. A plain lock would wait for itself then.
         self._lock = threading.RLock()
 
     def __len__(self) -> int:

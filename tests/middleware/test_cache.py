@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -325,6 +326,34 @@ def test_large_answers_are_not_kept() -> None:
     assert "y" == streamed()
 
 
+def test_a_stream_that_is_too_long_is_not_held() -> None:
+    """
+    As soon as a stream is too long to be kept its pieces are let go.
+    """
+    ask = Ask(Script(["x" * 200, "x" * 200, "x" * 200]), max_answer_bytes=300)
+
+    async def holders() -> list[int]:
+        reply = await ask.cache(asking(ask.runtime, stream=True))
+        found: list[int] = []
+        while chunks := await reply.read():
+            found.append(len(gc.get_referrers(chunks[0])))
+        return found
+
+    first, second, *_ = ask.runtime.run(holders())
+
+    assert first == second + 1
+
+
+def test_an_answer_that_may_not_be_kept_is_not_written() -> None:
+    """
+    A call that gives its answer no time costs no store a write.
+    """
+    ask = Ask(Script("one"))
+    ask(cache=CacheControl(ttl_s=0.0))
+
+    assert 0 == ask.cache.stats()["memory"].stores
+
+
 def test_embeddings_and_values_are_kept() -> None:
     """
     Vectors, and what a wrapped function returned, are given again as they were.
@@ -518,12 +547,13 @@ class Slow(Memory):
             raise self.error
 
 
-def test_a_store_that_fails_is_a_miss(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [OSError, TimeoutError, RuntimeError, ZeroDivisionError])
+def test_a_store_that_fails_is_a_miss(kind: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     """
     No call fails with its store; after a few failures the store is left alone, with one warning.
     """
     store = Slow()
-    store.error = OSError(28, "No space left on device")
+    store.error = kind("No space left on device")
     ask = Ask(Script(always="one"), tiers=[store])
 
     assert ["one"] * 10 == [ask(str(number)) for number in range(10)]

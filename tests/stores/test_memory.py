@@ -108,7 +108,7 @@ def test_a_namespace_can_be_cleared() -> None:
     Clearing a namespace leaves the others, clearing without a name leaves nothing; both count.
     """
     memory = Memory()
-    for key, namespace in ((b"a", "one"), (b"b", "one"), (b"c", "")):
+    for key, namespace in ((b"a", "one"), (b"b", "one"), (b"c", "two")):
         memory.put(key, entry(), 0.0, namespace)
 
     assert 2 == memory.clear("one")
