@@ -67,10 +67,6 @@ class Bucket:
 
     def take(self, now: float, number: int, amount: float) -> None:
         self._last = number
-        self._empty(number, amount)
-
-    def _empty(self, number: int, amount: float) -> None:
-        """Take units off the level, which is a peak for all grants before `number`."""
         level = self._level
         peaks = self._peaks
         if level >= self.capacity:
@@ -89,7 +85,7 @@ class Bucket:
     def settle(self, now: float, number: int, amount: float, used: float) -> None:
         if used > amount:
             self.room(now)
-            self._empty(self._last + 1, used - amount)
+            self._owe(now, used - amount)
             return
         if number < self._full:
             return
@@ -112,6 +108,12 @@ class Bucket:
                 since -= 1
             peaks[since:] = [(number, level + credit) for number, level in later]
 
+    def _owe(self, now: float, amount: float) -> None:
+        """Take what nobody is granted. To every grant so far that is later, but the next grant's number stays its own."""
+        last = self._last
+        self.take(now, last + 1, amount)
+        self._last = last
+
     def _thin_out(self) -> None:
         """Of peaks that lie close together let the highest stand for all; debts are close together, too."""
         grain = 2.0 * self.capacity / PEAKS
@@ -127,7 +129,7 @@ class Bucket:
         """Leave no more than `level` units."""
         self.room(now)
         if level < self._level:
-            self._empty(self._last + 1, self._level - level)
+            self._owe(now, self._level - level)
 
     def change(self, now: float, rate: float, burst: float) -> None:
         """Fill at another rate, up to another burst, from now on."""

@@ -14,7 +14,7 @@ from .queue import Ticket
 
 __all__ = ["PerKey"]
 
-KEYS = 100_000  # limiters; some 150 MB of two buckets each, and more tenants than one process serves in a minute
+KEYS = 100_000  # limiters; about 140 MB of two buckets each, and more tenants than one process serves in a minute
 SCAN = 16  # limiters looked at when one must go, so that a newcomer never pays for the whole map
 
 L = TypeVar("L", bound=FairLimiter)

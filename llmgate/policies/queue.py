@@ -289,14 +289,15 @@ class FairQueue:
         mine = lanes.get(tenant)
         wanted = share + mine.share - mine.deficit if mine else share
         turns = math.ceil(max(wanted, 0.0) / (self._quantum * self._weights.get(tenant, 1.0)) - ROUNDING)
-        # Who has its turn already, or comes after mine in the round, is given one turn less meanwhile.
-        less = 0 if mine and mine is next(iter(lanes.values())) else 1
+        first = next(iter(lanes.values()), None)
+        sooner = 0  # turns that a lane is not given any more before mine comes: the first has begun its own already
         for lane in lanes.values():
             if lane is mine:
                 part = 1.0
+                sooner = 0 if mine is first else 1  # who comes after mine in the round
             else:
-                part = min(1.0, (lane.deficit + max(turns - less, 0) * lane.quantum) / lane.share)
-                less = 0
+                given = max(turns - (1 if lane is first else sooner), 0) * lane.quantum
+                part = min(1.0, (lane.deficit + given) / lane.share)
             for name, amount in lane.backlog.items():
                 units[name] = units.get(name, 0.0) + part * amount
         return units

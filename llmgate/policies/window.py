@@ -67,10 +67,6 @@ class Window:
 
     def take(self, now: float, number: int, amount: float) -> None:
         self._last = number
-        self._enter(now, number, amount)
-
-    def _enter(self, now: float, number: int, amount: float) -> None:
-        """Count units from now on, together with those of the last entry if it is young enough."""
         self._used += amount
         log = self._log
         if log and now - log[-1][1] < self._grain_s:
@@ -81,7 +77,10 @@ class Window:
 
     def settle(self, now: float, number: int, amount: float, used: float) -> None:
         if used > amount:
-            self._enter(now, self._last + 1, used - amount)
+            # To every grant so far it is later, but the next grant's number stays its own.
+            last = self._last
+            self.take(now, last + 1, used - amount)
+            self._last = last
             return
         log = self._log
         index = bisect_right(log, (number, math.inf)) - 1

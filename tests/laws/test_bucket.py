@@ -153,15 +153,15 @@ class Buckets(RuleBasedStateMachine):
     @invariant()
     def no_window_holds_too_much(self) -> None:
         """Whenever one is granted, what left since any moment before fits into the burst and the refill since then."""
-        for name in BURST:
+        for name, burst in BURST.items():
             for end, last in enumerate(self.charges):
                 if last.wanted is None:
                     continue
                 used = 0.0
-                oversize = max(0.0, last.wanted[name] - BURST[name])
+                oversize = max(0.0, last.wanted[name] - burst)
                 for first in reversed(self.charges[: end + 1]):
                     used += first.units.get(name, 0.0)
-                    assert used <= BURST[name] + RATE[name] * (last.at - first.at) + oversize + CLOSE
+                    assert used <= burst + RATE[name] * (last.at - first.at) + oversize + CLOSE
 
     @invariant()
     def the_next_one_does_not_oversleep(self) -> None:

@@ -99,3 +99,29 @@ def test_an_undisturbed_queue_keeps_its_promises(amounts: list[int]) -> None:
             assert QUEUED is ticket.state
             limiter.pump(eta)
         assert GRANTED is ticket.state
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("abcd", max_size=20), st.integers(0, 20), st.sampled_from("abcde"))
+def test_a_newcomer_is_told_who_goes_before_it(comers: str, gone: int, tenant: str) -> None:
+    """
+    Where every ticket costs one turn, what is ahead of a newcomer is exactly what is served before it.
+    """
+    queue = FairQueue(1.0)
+    for comer in comers:
+        queue.push(ticket_of(comer, 1.0))
+    for _ in range(gone):
+        if head := queue.head():
+            queue.serve(head)
+    queue.head()
+    told = queue.ahead(tenant, 1.0).get("units", 0.0)
+    newcomer = ticket_of(tenant, 1.0)
+    queue.push(newcomer)
+    before = 0
+
+    while (head := queue.head()) is not newcomer:
+        assert head is not None
+        queue.serve(head)
+        before += 1
+
+    assert before == told

@@ -191,7 +191,8 @@ def test_a_full_queue_refuses() -> None:
 
     ticket = limiter.submit(0.0, 1)
 
-    assert (REFUSED, "queue_full", 0.3) == (ticket.state, ticket.reason, pytest.approx(ticket.retry_after))
+    assert (REFUSED, "queue_full") == (ticket.state, ticket.reason)
+    assert pytest.approx(0.3) == ticket.retry_after
     assert 2 == limiter.waiting
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -116,6 +116,8 @@ def test_what_is_ahead_of_a_newcomer() -> None:
     assert {"units": 4.0} == queue.ahead("a", 1.0)
     assert {"units": 3.0} == queue.ahead("b", 1.0)
     assert {"units": 2.0} == queue.ahead("c", 1.0)
+    assert {"units": 4.0} == filled("aaabccc")[0].ahead("b", 1.0)  # a, b, c and a
+    assert {"units": 7.0} == filled("aaabccc")[0].ahead("c", 1.0)
     assert {} == filled("")[0].ahead("a", 1.0)
 
 
@@ -124,10 +126,19 @@ def test_bells_are_rung_outside_and_once() -> None:
     Each ticket's waiter is rung; who has hung up no bell yet is left alone.
     """
     slots = Slots(2)
-    tickets: Sequence[Ticket] = [slots.submit(0.0), slots.submit(0.0), slots.submit(0.0)]
+    tickets = [slots.submit(0.0), slots.submit(0.0), slots.submit(0.0)]
     rung: list[int] = []
-    tickets[0].wake = lambda: not rung.append(0)
-    tickets[2].wake = lambda: not rung.append(2) and not slots._lock.locked()
+
+    def bell(which: int) -> Callable[[], bool]:
+        def wake() -> bool:
+            assert not slots._lock.locked()
+            rung.append(which)
+            return True
+
+        return wake
+
+    tickets[0].wake = bell(0)
+    tickets[2].wake = bell(2)
 
     ring(slots, 0.0, tickets)
 
