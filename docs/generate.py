@@ -160,11 +160,17 @@ def error_tree(cls: type[errors.GatewayError], depth: int = 0) -> Iterator[tuple
             yield from error_tree(child, depth + 1)
 
 
+ALIASES = {"Handler": "Everything that can answer a call: `Callable[[Call], Awaitable[Reply]]`."}
+
+
 def names() -> Iterator[str]:
     """One row a name that `llmgate` promises."""
     yield from table(
         ("name", "what it is"),
-        ((f"`llmgate.{name}`", first_line(getattr(llmgate, name))) for name in llmgate.__all__),
+        (
+            (f"`llmgate.{name}`", ALIASES[name] if name in ALIASES else first_line(getattr(llmgate, name)))
+            for name in llmgate.__all__
+        ),
     )
 
 
@@ -200,17 +206,38 @@ def providers() -> Iterator[str]:
     )
 
 
-def rooms() -> Iterator[str]:
-    """The order in which the rooms may import one another, from the test that holds them to it."""
+def room_names() -> list[str]:
+    """The rooms in their order, from the test that holds them to it."""
     tree = ast.parse(ROOMS_ARE_IN.read_text())
-    found: Sequence[str] = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
-    )
+    assigned = (node for node in tree.body if isinstance(node, ast.Assign))
+    return list(next(ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == "ROOMS"))
+
+
+def rooms() -> Iterator[str]:
+    """The order in which the rooms may import one another."""
     yield "```text"
-    yield " ◂ ".join(found)
+    yield " ◂ ".join(room_names())
     yield "```"
+
+
+def modules() -> Iterator[str]:
+    """One row a module, by the first sentence of its docstring."""
+    package = ROOT / "llmgate"
+    files = sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).parts)
+    order = [*room_names(), "testing"]
+
+    def room(path: Path) -> str:
+        return path.relative_to(package).parts[0].removesuffix(".py")
+
+    yield from table(
+        ("module", "what it is"),
+        (
+            (f"`{path.relative_to(package)}`", first_sentence(said))
+            for name in order
+            for path in files
+            if room(path) == name and (said := ast.get_docstring(ast.parse(path.read_text())))
+        ),
+    )
 
 
 # How it is put together.
@@ -218,7 +245,7 @@ def rooms() -> Iterator[str]:
 
 KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "options": options, "sections": sections, "errors": error_table, "names": names, "verbs": verbs,
-    "providers": providers, "rooms": rooms,
+    "providers": providers, "rooms": rooms, "modules": modules,
 }  # fmt: skip
 
 
@@ -237,6 +264,12 @@ def first_line(thing: Any) -> str:
     """The first paragraph of a docstring, on one line."""
     said = getdoc(thing) or ""
     return " ".join(said.partition("\n\n")[0].split())
+
+
+def first_sentence(text: str) -> str:
+    """The same, up to the first full stop."""
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s", paragraph)[0].rstrip(".")
 
 
 def generated(text: str) -> str:
