@@ -8,11 +8,13 @@ are not its own.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -114,6 +116,7 @@ class Gateway(Face):
     def _rebuild(self) -> None:
         """Make everything that has state."""
         self._pid = os.getpid()
+        self._dropped: deque[Callable[[], None]] = deque()
         self._stats = CallStats()
         http = _http_options(self.config)
         self._blocking = BlockingRuntime(engine_maker(http, "blocking"))
@@ -137,7 +140,25 @@ class Gateway(Face):
             raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
         pipeline = self._pipeline if self._pid == os.getpid() else self._forked(call)
         pipeline.start(self._blocking)
-        return await pipeline.open(call, handler)
+        if self._dropped:
+            self._settle_dropped()
+        reply = await pipeline.open(call, handler)
+        reply.later = self._later
+        return reply
+
+    def _later(self, settle: Callable[[], None]) -> None:
+        """
+        Settle what somebody dropped, outside of every lock: on this thread's event loop if it has one, else with the next
+        call or look at the gateway. Only a deque is touched here, because the garbage collector calls this.
+        """
+        self._dropped.append(settle)
+        if _inside_loop():
+            sys.modules["asyncio"].get_running_loop().call_soon(self._settle_dropped)
+
+    def _settle_dropped(self) -> None:
+        while self._dropped:
+            with suppress(IndexError):  # another thread was faster
+                self._dropped.popleft()()
 
     def _forked(self, call: Call) -> Pipeline:
         """The child's own pipeline; the call that found out changes to the child's own runtime, too."""
@@ -194,6 +215,7 @@ class Gateway(Face):
 
     def stats(self) -> Counts:
         """Totals since the gateway was made: calls, outcomes, tokens, latencies, and the gateway's own share of them."""
+        self._settle_dropped()
         return self._stats.counts()
 
     def health(self) -> dict[str, Any]:
@@ -202,6 +224,7 @@ class Gateway(Face):
 
         `status` is `ok`, `degraded` (some deployments cannot be asked), `down` (none can) or `closed`.
         """
+        self._settle_dropped()
         deployments = self._current().health(self._blocking.now())
         able = [deployment["available"] for deployment in deployments.values()]
         status = self._closing or ("ok" if all(able) else "degraded" if any(able) else "down")
@@ -248,6 +271,7 @@ class Gateway(Face):
         self._shut()
 
     def _drain(self) -> None:
+        self._settle_dropped()
         if not self._closing:
             self._closing = "draining"
             self._pipeline.stop()
@@ -326,7 +350,5 @@ def _http_options(settings: Settings) -> HTTPOptions:
 
 
 def _inside_loop() -> bool:
-    import sys
-
     running: Callable[[], Any] | None = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
     return running is not None and running() is not None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import GatewayError
@@ -99,11 +100,13 @@ class Reply:
         usage: The tokens reported so far.
         first_token_s: Seconds to the first content, told by whoever measures it.
         ended: How it ended; None while it has not.
+        later: Runs a plain function soon, when no lock is held. Used if the reply is dropped: the garbage collector may
+            come at any moment, also while this very thread holds the lock that a settle wants.
     """
 
     __slots__ = (
         "_chunks", "_close", "_completions", "_settles", "_source", "_stages",
-        "cached", "deployment", "ended", "first_token_s", "request_id", "usage",
+        "cached", "deployment", "ended", "first_token_s", "later", "request_id", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +131,7 @@ class Reply:
         self.usage: Usage | None = None
         self.first_token_s: float | None = None
         self.ended: Outcome | None = None
+        self.later: Callable[[Callable[[], None]], None] | None = None
 
     @classmethod
     def of(cls, answer: Answer, **circumstances: Any) -> Reply:
@@ -224,9 +228,12 @@ class Reply:
         _told(iter(settles), outcome)
 
     def __del__(self) -> None:
-        # Nobody can wait here. What was taken is given back at once; the connection is closed by its own finaliser.
-        if getattr(self, "ended", self) is None:
-            warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)
-            self._end(Outcome("closed", None, self.usage, self.first_token_s))
-
-
+        # Nobody can wait here. What was taken is given back soon; the connection is closed by its own finaliser.
+        if getattr(self, "ended", self) is not None:
+            return
+        self.ended = outcome = Outcome("closed", None, self.usage, self.first_token_s)
+        if self.later is None:
+            _told(iter(self._settles), outcome)
+        else:
+            self.later(partial(_told, iter(self._settles), outcome))
+        warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)
