@@ -87,8 +87,12 @@ def _by_name(value: Any) -> Any:
 
 
 Tier = Annotated[
-    Annotated[MemoryTier, BeforeValidator(_by_name, json_schema_input_type=MemoryTier | Literal["memory"]), Tag("memory")]
-    | Annotated[SqliteTier, BeforeValidator(_by_name, json_schema_input_type=SqliteTier | Literal["sqlite"]), Tag("sqlite")]
+    Annotated[
+        MemoryTier, BeforeValidator(_by_name, json_schema_input_type=MemoryTier | Literal["memory"]), Tag("memory")
+    ]
+    | Annotated[
+        SqliteTier, BeforeValidator(_by_name, json_schema_input_type=SqliteTier | Literal["sqlite"]), Tag("sqlite")
+    ]
     | Annotated[InstanceOf[Store], Tag("store")],
     Discriminator(_kind),
 ]

@@ -119,11 +119,10 @@ class Sharing:
     async def _arrival(self, call: Call, seat: Seat[_Landing]) -> None:
         """Wait until there is something for this seat; do the work, if that falls to it."""
         flight, runtime = seat.flight, call.runtime
-        while True:
+        while not seat.arrived:
             if flight.pilot is seat and not flight.airborne:
                 self._take_off(call, seat)
-            if seat.arrived:
-                return
+                continue
             # First the bell, then another look: whoever changes something does it before ringing.
             seat.bell = bell = runtime.signal()
             if seat.arrived or (flight.pilot is seat and not flight.airborne):

@@ -17,10 +17,12 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from pydantic_core import to_json
+
 from .call import Attempt
 from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
 from .usage import Usage
-from .wire import dumps, loads
+from .wire import loads
 
 __all__ = ["Entry", "dump", "fresh", "load", "seal", "unseal"]
 
@@ -51,8 +53,8 @@ def dump(answer: Answer) -> bytes:
     Write an answer.
 
     Raises:
-        ValueError: If something in it is not JSON: a NaN, an infinity, a lone surrogate.
-        TypeError: If something in it is of a type that JSON does not have, or the answer is of an unknown class.
+        ValueError: If something in it is not JSON: a NaN, an infinity, a lone surrogate, an object.
+        TypeError: If something in it would not come back as it was, or the answer is of an unknown class.
     """
     writer = _WRITERS.get(type(answer))
     if writer is None:
@@ -65,7 +67,11 @@ def dump(answer: Answer) -> bytes:
             usage["cost"] = str(usage["cost"])
         out["usage"] = usage
     write(answer, out)
-    return dumps(out)
+    payload = to_json(out)
+    # The writer takes more than JSON has, bytes and tuples among it. What does not come back as it was is not kept.
+    if loads(payload) != out:
+        raise TypeError("something in the answer would not come back as it was")
+    return payload
 
 
 def load(payload: bytes) -> Answer:

@@ -92,4 +92,4 @@ def test_one_body_has_one_key_in_every_order_of_its_parameters(body: dict[str, A
     def made(body: Any) -> bytes:
         return key(Call(Request("chat", "", body), RUNTIME, fingerprint="f"))
 
-    assert made(body) == made(shuffled) == made(json.loads(json.dumps(body)))
+    assert made(body) == made(shuffled) == made(json.loads(json.dumps(body, ensure_ascii=False)))

@@ -455,7 +455,9 @@ def test_an_answer_outlives_the_process(tmp_path: Path) -> None:
     """
     A second cache over the same file answers from the disk, and from then on from memory.
     """
-    Ask(Script("one"), tiers=tiers(tmp_path / "c.db"))()
+    before = Ask(Script("one"), tiers=tiers(tmp_path / "c.db"))
+    before()
+    before.cache.close()
     ask = Ask(Script(), tiers=tiers(tmp_path / "c.db"))
     found = [answered(ask.runtime, ask.cache, asking(ask.runtime)) for _ in range(2)]
 

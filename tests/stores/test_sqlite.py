@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -215,19 +216,19 @@ def a_text(path: Path) -> None:
 
 def foreign(path: Path) -> None:
     path.unlink()
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE customers (name TEXT)")
         connection.execute("INSERT INTO customers VALUES ('Ada')")
 
 
 def another_version(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA user_version = 99")
 
 
 def booby_trapped(path: Path) -> None:
     """Ours, but for a trigger."""
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TRIGGER t AFTER DELETE ON entry BEGIN INSERT INTO entry VALUES (1, 2, 3, 4); END")
 
 
@@ -381,7 +382,7 @@ def test_a_hostile_row_is_a_miss_and_deleted(name: str, store: Sqlite, path: Pat
     A row that somebody else wrote is no answer and no code, and is not there the next time.
     """
     store.put(b"sound", entry(), 0.0)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO entry VALUES (?, '', 1e12, ?)", (b"k", HOSTILE[name]))
 
     assert found(store) is None
@@ -395,7 +396,7 @@ def test_a_text_that_is_no_utf8_is_a_miss(store: Sqlite, path: Path) -> None:
     A row whose text cannot be decoded does no harm either.
     """
     store.put(b"sound", entry(), 0.0)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO entry VALUES (?, CAST(X'FF' AS TEXT), 1e12, CAST(X'FFFE' AS TEXT))", (b"k",))
 
     assert found(store) is None
