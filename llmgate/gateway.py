@@ -7,9 +7,9 @@ are not its own.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-import threading
 import time
 import warnings
 from collections import deque
@@ -32,6 +32,7 @@ from .runtime.blocking import BlockingRuntime
 from .runtime.drive import drive
 from .runtime.edge import AsyncFace, Door, Face, Timeout, discovered, options
 from .runtime.http import HTTPOptions, engine_maker
+from .runtime.process import ProcessLock
 from .telemetry.stats import CallStats, Counts
 from .types.call import Call, Handler, Options
 from .types.reply import Reply
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 CLOSE_S = 30.0  # seconds that close() waits for calls in flight; a typical orchestrator kills after 30 or more
+CUT_S = 1.0  # seconds that calls which were cut are given to put everything back
+POLL_S = 0.01  # seconds between two looks at whether calls are in flight
 
 
 class Gateway(Face):
@@ -75,11 +78,18 @@ class Gateway(Face):
         self.config = config if isinstance(config, Settings) else settings_from(config or {}, environ, providers=names)
         self._middleware = tuple(middleware)
         self._scope: ContextVar[Options | None] = ContextVar("llmgate_scope", default=None)
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._closing: str = ""
         self._warned = False
         self._started = time.monotonic()
+        http = _http_options(self.config)
+        self._blocking = BlockingRuntime(engine_maker(http, "blocking"))
+        self._asyncio = AsyncioRuntime(engine_maker(http, "asyncio"))
         self._rebuild()
+        self._door = Door(
+            self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s, _defaults(self.config)
+        )
+        self.aio = AsyncGateway(self)
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], **more: Any) -> Self:
@@ -114,18 +124,11 @@ class Gateway(Face):
     # The pipeline and its life.
 
     def _rebuild(self) -> None:
-        """Make everything that has state."""
-        self._pid = os.getpid()
+        """Make everything that has state. The runtimes are not made anew: they see to it themselves when they send."""
         self._dropped: deque[Callable[[], None]] = deque()
         self._stats = CallStats()
-        http = _http_options(self.config)
-        self._blocking = BlockingRuntime(engine_maker(http, "blocking"))
-        self._asyncio = AsyncioRuntime(engine_maker(http, "asyncio"))
         self._pipeline = build(self.config, self._providers, self._middleware, self._stats)
-        self._door = Door(
-            self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s, _defaults(self.config)
-        )
-        self.aio = AsyncGateway(self)
+        self._pid = os.getpid()
 
     def _current(self) -> Pipeline:
         if self._pid != os.getpid():
@@ -138,7 +141,7 @@ class Gateway(Face):
         """Answer a call: by its route, or with a handler and a way of its own."""
         if self._closing:
             raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
-        pipeline = self._pipeline if self._pid == os.getpid() else self._forked(call)
+        pipeline = self._pipeline if self._pid == os.getpid() else self._current()
         pipeline.start(self._blocking)
         if self._dropped:
             self._settle_dropped()
@@ -159,13 +162,6 @@ class Gateway(Face):
         while self._dropped:
             with suppress(IndexError):  # another thread was faster
                 self._dropped.popleft()()
-
-    def _forked(self, call: Call) -> Pipeline:
-        """The child's own pipeline; the call that found out changes to the child's own runtime, too."""
-        was_blocking = call.runtime is self._blocking
-        pipeline = self._current()
-        call.runtime = self._blocking if was_blocking else self._asyncio
-        return pipeline
 
     def models(self) -> Models:
         """What the providers offer, together."""
@@ -250,35 +246,62 @@ class Gateway(Face):
         Take no new calls, wait for those in flight, cut what is left, and close every connection.
 
         Harmless twice and from several threads at once. Connections of running event loops are closed on those loops.
+        Calls that are cut raise `GatewayClosed`. A plain function of yours cannot be cut; it runs on behind.
 
         Args:
-            timeout: Seconds to wait for calls in flight.
+            timeout: Seconds to wait for calls in flight. Where an event loop runs in this thread nothing is waited for,
+                because its calls could not go on meanwhile; `await gateway.aio.close()` there.
         """
-        self._drain()
-        until = time.monotonic() + timeout
-        # Nothing rings when the last call ends: a bell for one moment in a gateway's life would cost every call.
-        while self._stats.in_flight and time.monotonic() < until:
-            time.sleep(0.01)
+        if not self._drained():
+            return
+        here = _inside_loop()
+        if not here:
+            self._wait(timeout)
+        self._cut()
         self._asyncio.close_from_thread()
+        if not here:
+            self._wait(CUT_S)
         self._shut()
 
     async def _aclose(self, timeout: float = CLOSE_S) -> None:
-        self._drain()
-        until = time.monotonic() + timeout
-        while self._stats.in_flight and time.monotonic() < until:
-            await self._asyncio.sleep(0.01)
+        if not self._drained():
+            return
+        await self._until_idle(timeout)
+        self._cut()
         await self._asyncio.close()
+        await self._until_idle(CUT_S)
         self._shut()
 
-    def _drain(self) -> None:
+    def _drained(self) -> bool:
+        """Whether there is anything left to close; if so, nobody comes in any more and nobody waits for a limit."""
+        pipeline = self._current()
         self._settle_dropped()
-        if not self._closing:
-            self._closing = "draining"
-            self._pipeline.stop()
+        if self._closing == "closed":
+            return False
+        self._closing = "draining"
+        pipeline.stop()
+        return True
+
+    # Nothing rings when the last call ends: a bell for one moment in a gateway's life would cost every call.
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self._stats.in_flight and time.monotonic() < until:
+            time.sleep(POLL_S)
+
+    async def _until_idle(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self._stats.in_flight and time.monotonic() < until:
+            await asyncio.sleep(POLL_S)
+
+    def _cut(self) -> None:
+        """Whoever sends, sleeps or reads is told that it is over."""
+        self._asyncio.stop()
+        self._blocking.stop()
+        self._blocking.close()
 
     def _shut(self) -> None:
         self._closing = "closed"
-        self._blocking.close()
         self._pipeline.close()
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 import warnings
 from decimal import Decimal
 from pathlib import Path
@@ -1046,3 +1047,20 @@ class TestLife:
         assert ("ok", True) == (health["status"], health["deployments"]["up/a"]["available"])
         assert "<Gateway fast, chain; 0 in flight>" == repr(gateway)
         assert gateway.explain("fast", "hello")
+
+    def test_checks_the_health_of_providers_when_asked_to(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        With `health_check` each provider is asked for its models every so often, from the first call on until the end.
+        """
+        server.always(models(["m"]), path="/models")
+        server.always(chat("hi"), path="/chat/completions")
+        gateway = colour.gateway(config(server, load_balance={"health_check": "50ms"}))
+
+        colour.chat(gateway)
+
+        assert server.wait_requests(4, 3.0)
+        colour.close(gateway)
+        assert {"/v1/models"} == {request.path for request in server.requests[1:]}
+        seen = len(server.requests)
+        time.sleep(0.15)
+        assert len(server.requests) <= seen + 1

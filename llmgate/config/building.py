@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from random import Random
 from typing import Any
 
-from ..errors import BadRequest, ConfigError, DeadlineExceeded, ModelNotFound
+from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayClosed, ModelNotFound
 from ..middleware.attempts import Attempts, Candidate, Group, Retry, Route
 from ..middleware.base import SLOTS, Middleware, UserMiddleware, compose
 from ..middleware.breaker import CircuitBreaker
@@ -151,7 +151,20 @@ class Pipeline:
         if rate_limit is not None:
             handler, _ = self.limits(name, [rate_limit], handler)
         handler = self._limited(handler)
-        return self._stats.wrap(compose(handler, slots["outermost"]))
+        return self._stats.wrap(self._admitted(compose(handler, slots["outermost"])))
+
+    def _admitted(self, call_next: Handler) -> Handler:
+        """
+        Nobody comes in after `stop`. It is asked once the call counts as in flight, so whoever stops the pipeline and
+        then waits until nothing is in flight overlooks nobody.
+        """
+
+        async def admitted(call: Call) -> Reply:
+            if self._stopped:
+                raise GatewayClosed("the gateway is closing; make a new one")
+            return await call_next(call)
+
+        return admitted
 
     def _single_flight(self) -> SingleFlight:
         """What was said, else what goes with a cache: whoever keeps answers does not ask for the same one twice at once."""
@@ -401,12 +414,14 @@ class Pipeline:
                     runtime.spawn(prober.run(runtime))
 
     _probes_run = False
+    _stopped = False
 
     def stop(self) -> None:
-        """Let nobody wait for a limit any more."""
+        """Let nobody in, and nobody wait for a limit any more."""
+        self._stopped = True
         if self._prober is not None:
             self._prober.stop()
-        for limiter in [*self._limiters, *(one for own in self._own_limiters.values() for one in own)]:
+        for limiter in [*self._limiters, *(one for own in self._own_limiters.copy().values() for one in own)]:
             ring(limiter, 0.0, limiter.close())
 
     def close(self) -> None:

@@ -7,13 +7,18 @@ once, and loops that come and go.
 from __future__ import annotations
 
 import asyncio
-import threading
+import concurrent.futures
+import contextlib
+import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
+from .drive import drive
+from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
     from .http import Engine
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioRuntime"]
 
 T = TypeVar("T")
+
+CLOSE_S = 1.0  # seconds that other event loops are given to close their connections
 
 
 class AsyncioRuntime:
@@ -38,12 +45,22 @@ class AsyncioRuntime:
             weakref.WeakKeyDictionary()
         )
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
+        self._pid = os.getpid()
+        self._asleep: set[_LoopSignal] = set()
+        self._scopes: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
+        self._stopped = False
 
     now = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        bell = _LoopSignal()
+        self._asleep.add(bell)
+        try:
+            if self._stopped or await bell.wait(self.now() + seconds):
+                raise GatewayClosed(STOPPED)
+        finally:
+            self._asleep.discard(bell)
 
     async def send(self, request: WireRequest, until: float) -> WireResponse:
         engine = self._engines.get(asyncio.get_running_loop())
@@ -55,6 +72,8 @@ class AsyncioRuntime:
         loop = asyncio.get_running_loop()
         with self._lock:
             self._sweep()
+            if self._stopped:
+                raise GatewayClosed(STOPPED)
             if self._make_engine is None:
                 raise RuntimeError("this runtime has no network")
             engine = self._engines.get(loop)
@@ -63,19 +82,32 @@ class AsyncioRuntime:
             engine = self._engines[loop] = self._make_engine()
         # `asyncio.run` closes every asynchronous generator before it closes the loop: the one moment
         # at which connections can still be closed in order, without asking the user for anything.
-        janitor = self._janitor(engine)
+        janitor = self._janitor(loop, engine)
         self._janitors[loop] = janitor
         await anext(janitor)
         return engine
 
-    async def _janitor(self, engine: Engine) -> AsyncGenerator[None, None]:
+    async def _janitor(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
-            self._engines.pop(asyncio.get_running_loop(), None)
+            if self._engines.get(loop) is engine:
+                del self._engines[loop]
             await engine.close()
 
     def _sweep(self) -> None:
+        if self._pid != os.getpid():
+            # The child of a fork lets go of the parent's connections. Its event loops are copies that share their
+            # selector with the originals, so nothing may be said to them.
+            self._pid = os.getpid()
+            for engine in self._engines.values():
+                engine.drop()
+            self._engines.clear()
+            for janitor in self._janitors.values():
+                drive(janitor.aclose())
+            self._janitors.clear()
+            self._asleep.clear()
+            self._scopes.clear()
         for loop in [loop for loop in self._engines if loop.is_closed()]:
             self._engines.pop(loop).abandon()
 
@@ -84,8 +116,17 @@ class AsyncioRuntime:
 
     async def within(self, until: float, work: Awaitable[T]) -> T:
         left = until - self.now()
-        async with asyncio.timeout(left if left < 1e9 else None):
-            return await work
+        try:
+            async with asyncio.timeout(left if left < 1e9 else None) as scope:
+                self._scopes[scope] = asyncio.get_running_loop()
+                try:
+                    return await work
+                finally:
+                    self._scopes.pop(scope, None)
+        except TimeoutError:
+            if self._stopped:
+                raise GatewayClosed(STOPPED) from None
+            raise
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.get_running_loop().create_task(work)
@@ -115,34 +156,71 @@ class AsyncioRuntime:
         """Run a coroutine that needs an event loop: this one."""
         return await work()
 
-    async def close(self, timeout_s: float = 1.0) -> None:
-        """Close the connections of every loop, each on its own loop; those of closed loops are dropped."""
+    def stop(self) -> None:
+        """
+        Send nothing from now on, let nobody sleep any more and cut short what runs `within` a time: whoever is concerned
+        is told that the gateway is closed.
+        """
+        self._stopped = True
+        for bell in self._asleep.copy():
+            bell.set()
+        for scope, loop in self._scopes.copy().items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is everything on it
+                loop.call_soon_threadsafe(_cut_short, scope, loop)
+
+    async def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Close the connections of every loop, those in use, too, each on its own loop; those of closed loops are dropped."""
         here = asyncio.get_running_loop()
-        with self._lock:
-            self._sweep()
-            engines = list(self._engines.items())
-            self._engines.clear()
+        engines = self._dismissed()
+        waiting = [asyncio.wrap_future(_closed_on(loop, engine)) for loop, engine in engines if loop is not here]
         for loop, engine in engines:
             if loop is here:
                 await engine.close()
-            else:
-                _elsewhere(loop, engine)
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout_s)
 
-    def close_from_thread(self) -> None:
-        """The same from a thread without a loop: asks each loop to do it, and waits for none."""
+    def close_from_thread(self, timeout_s: float = CLOSE_S) -> None:
+        """The same from plain code. A loop that runs in this very thread does it as soon as it is its turn again."""
+        here = _running_loop()
+        engines = self._dismissed()
+        closed = [(loop, _closed_on(loop, engine)) for loop, engine in engines]
+        concurrent.futures.wait([future for loop, future in closed if loop is not here], timeout_s)
+
+    def _dismissed(self) -> list[tuple[asyncio.AbstractEventLoop, Engine]]:
         with self._lock:
             self._sweep()
             engines = list(self._engines.items())
             self._engines.clear()
-        for loop, engine in engines:
-            _elsewhere(loop, engine)
+        return engines
 
 
-def _elsewhere(loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        loop.call_soon_threadsafe(lambda: loop.create_task(engine.close()))
+        return asyncio.get_running_loop()
     except RuntimeError:
-        engine.abandon()
+        return None
+
+
+def _cut_short(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # it is over already
+        scope.reschedule(loop.time())
+
+
+def _closed_on(loop: asyncio.AbstractEventLoop, engine: Engine) -> concurrent.futures.Future[None]:
+    """Have a loop close its engine; the future tells when it has. One that does not run is not waited for."""
+    done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def close() -> None:
+        closing = loop.create_task(engine.close())
+        closing.add_done_callback(lambda _: done.set_result(None))
+
+    if loop.is_running():
+        with contextlib.suppress(RuntimeError):  # closed just now
+            loop.call_soon_threadsafe(close)
+            return done
+    engine.abandon()
+    done.set_result(None)
+    return done
 
 
 class _LoopSignal:

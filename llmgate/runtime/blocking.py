@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
 from .drive import drive
+from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
     from .http import Engine
@@ -30,26 +33,47 @@ class BlockingRuntime:
     def __init__(self, engine: Callable[[], Engine] | None = None) -> None:
         self._make_engine = engine
         self._engine: Engine | None = None
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
+        self._pid = os.getpid()
+        self._asleep: set[_ThreadSignal] = set()
+        self._stopped = False
 
     now = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        bell = _ThreadSignal()
+        self._asleep.add(bell)
+        try:
+            if self._stopped or await bell.wait(self.now() + seconds):
+                raise GatewayClosed(STOPPED)
+        finally:
+            self._asleep.discard(bell)
 
     async def send(self, request: WireRequest, until: float) -> WireResponse:
         engine = self._engine
-        if engine is None:
+        if engine is None or self._pid != os.getpid():
             engine = self._opened()
         return await engine.send(request, until)
 
     def _opened(self) -> Engine:
         with self._lock:
+            self._forked()
+            if self._stopped:
+                raise GatewayClosed(STOPPED)
             if self._engine is None:
                 if self._make_engine is None:
                     raise RuntimeError("this runtime has no network")
                 self._engine = self._make_engine()
             return self._engine
+
+    def _forked(self) -> None:
+        """The child of a fork lets go of the parent's connections."""
+        if self._pid != os.getpid():
+            engine, self._engine = self._engine, None
+            self._pid = os.getpid()
+            self._asleep.clear()
+            if engine is not None:
+                engine.drop()
 
     async def offload(self, function: Callable[..., T], *args: Any) -> T:
         return function(*args)
@@ -88,9 +112,16 @@ class BlockingRuntime:
         await task.wait()
         return task.result()  # type: ignore[no-any-return]
 
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Close the idle connections. The runtime opens new ones if it is used again."""
+    def stop(self) -> None:
+        """Send nothing from now on, and let nobody sleep any more: whoever tries is told that the gateway is closed."""
+        self._stopped = True
+        for bell in self._asleep.copy():
+            bell.set()
+
+    def close(self) -> None:
+        """Close the connections, those in use, too. The runtime opens new ones if it was not stopped."""
         with self._lock:
+            self._forked()
             engine, self._engine = self._engine, None
         if engine is not None:
             drive(engine.close())

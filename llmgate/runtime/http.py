@@ -19,7 +19,7 @@ from ..types.wire import WireRequest, WireResponse
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Body", "Engine", "HTTPOptions", "Headers", "Untrusted", "engine_maker", "head", "tls_failure"]
+__all__ = ["Body", "Engine", "HTTPOptions", "Headers", "Untrusted", "drop_transport", "engine_maker", "head", "tls_failure"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
 RESPONSE_MAX_BYTES = 64 * 2**20  # decoded; ten times the largest embedding answers seen
@@ -62,7 +62,11 @@ class Engine(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Close the sockets without the event loop, because it is closed."""
+        """The same without the event loop, because it is closed or stands still."""
+        ...
+
+    def drop(self) -> None:
+        """In the child of a fork: close this process's copies of the sockets, and nothing that the parent would notice."""
         ...
 
 
@@ -106,6 +110,19 @@ def _aiohttp_engine(options: HTTPOptions) -> Engine:
     from .aiohttp import AiohttpEngine
 
     return AiohttpEngine(options)
+
+
+def drop_transport(transport: Any) -> None:
+    """Close the socket of an asyncio transport and touch nothing else: the transport needs its event loop to be closed."""
+    # Under TLS the transport that has the socket is one below.
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    for each in (transport, below):
+        sock = getattr(each, "_sock", None)
+        if sock is not None:
+            sock.close()
+            each._sock = None
+    if below is not None:
+        transport._closed = True
 
 
 def head(request: WireRequest) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -22,9 +23,10 @@ from typing import Any
 
 import httpcore2
 
-from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
+from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, head, tls_failure
+from .http import Body, Headers, HTTPOptions, drop_transport, head, tls_failure
+from .process import STOPPED
 
 __all__ = ["Lanes"]
 
@@ -50,6 +52,7 @@ class Lanes:
         self._busy: set[_AsyncPort | _ThreadPort] = set()
         self._tls: ssl.SSLContext | None = options.verify
         self._tls_lock = threading.Lock()
+        self._closed = False
 
     async def send(self, request: WireRequest, until: float) -> _LaneResponse:
         wire = self._written(request)
@@ -63,6 +66,10 @@ class Lanes:
             lane.until, lane.received, lane.timeouts = until, 0, request.timeouts
             self._busy.add(lane)
             try:
+                if self._closed:
+                    # Looked at after the lane was put where `close` looks, so one of the two sees the other.
+                    lane.sever()
+                    raise GatewayClosed(STOPPED)
                 answer = await lane.exchange(wire)
                 headers = Headers(answer.headers)
                 body = Body(headers.get("content-encoding", ""), self._options.max_response_bytes)
@@ -70,6 +77,8 @@ class Lanes:
             except BaseException as error:
                 self._busy.discard(lane)
                 lane.abort()
+                if lane.severed and isinstance(error, Exception):
+                    raise GatewayClosed(STOPPED) from None
                 # The upstream had closed a connection that was idle; it has seen nothing of this request.
                 if not fresh and lane.received == 0 and isinstance(error, _BROKEN):
                     stale = True
@@ -111,6 +120,8 @@ class Lanes:
                 if oldest is not lane and oldest.idle_until < time.monotonic():
                     idle.remove(oldest)
                     oldest.abort()
+            if self._closed:
+                self._empty()
         else:
             lane.abort()
 
@@ -126,13 +137,26 @@ class Lanes:
         self.abandon()
 
     def abandon(self) -> None:
-        lanes = list(self._busy)
-        for idle in self._idle.values():
-            lanes += idle
-        self._idle.clear()
-        self._busy.clear()
-        for lane in lanes:
-            lane.abort()
+        self._closed = True
+        for lane in self._busy.copy():
+            lane.sever()
+        self._empty()
+
+    def drop(self) -> None:
+        self._closed = True
+        for lane in self._busy.copy():
+            lane.drop()
+        for lanes in self._idle.copy().values():
+            for lane in lanes:
+                lane.drop()
+            lanes.clear()
+
+    def _empty(self) -> None:
+        """Close what is idle."""
+        for idle in self._idle.copy().values():
+            with contextlib.suppress(IndexError):  # another thread may be faster
+                while True:
+                    idle.pop().abort()
 
     def __repr__(self) -> str:
         idle = sum(len(lanes) for lanes in self._idle.values())
@@ -206,16 +230,22 @@ class _LaneResponse:
                 if data:
                     return data
             self._body.end()
+            if lane.severed:
+                # Where nothing says how long the body is, a cut looks like its end.
+                raise GatewayClosed(STOPPED)
+            await lane.finish(self._answer)
         except BaseException as error:
             self._cut()
-            raise self._read_error(error, lane.origin) from None
+            raise self._read_error(error, lane) from None
         self._lane = None
-        await lane.finish(self._answer)
         self._engine.give(lane)
         return b""
 
-    def _read_error(self, error: BaseException, where: str) -> BaseException:
+    def _read_error(self, error: BaseException, lane: _Port) -> BaseException:
+        where = lane.origin
         match error:
+            case Exception() if lane.severed:
+                return GatewayClosed(STOPPED)
             case httpcore2.TimeoutException():
                 return TimeoutError()
             case httpcore2.RemoteProtocolError() | httpcore2.NetworkError() | OSError():
@@ -252,6 +282,7 @@ class _Port:
         self.idle_until = 0.0
         self.received = 0
         self.timeouts: Any = None
+        self.severed = False
 
 
 class _ThreadPort(_Port, httpcore2.NetworkBackend):
@@ -269,7 +300,14 @@ class _ThreadPort(_Port, httpcore2.NetworkBackend):
         left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))
         stream = httpcore2.SyncBackend().connect_tcp(host, port, left, local_address, socket_options or [])
         self._stream = _ThreadLine(self, stream)
+        self.check()
         return self._stream
+
+    def check(self) -> None:
+        """Go no further with a socket that came to be while the lane was severed."""
+        if self.severed:
+            self.abort()
+            raise httpcore2.ConnectError(STOPPED)
 
     async def exchange(self, request: httpcore2.Request) -> httpcore2.Response:
         return self._connection.handle_request(request)
@@ -297,6 +335,17 @@ class _ThreadPort(_Port, httpcore2.NetworkBackend):
         if self._stream is not None:
             self._stream.close()
         self._connection.close()
+
+    drop = abort
+
+    def sever(self) -> None:
+        """Have the thread that waits on this lane go on at once; what it then finds is an end, and it closes the socket."""
+        self.severed = True
+        stream = self._stream
+        if stream is not None:
+            with contextlib.suppress(OSError):  # closed already, or its TLS begins this moment; see `check`
+                # Not the method of a TLS socket: that one belongs to the thread which is using it.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 class _ThreadLine(httpcore2.NetworkStream):
@@ -326,6 +375,7 @@ class _ThreadLine(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         left = _left(min(self._lane.until, time.monotonic() + self._lane.timeouts.connect_s))
         self._stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        self._lane.check()
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -362,6 +412,9 @@ class _AsyncPort(_Port, httpcore2.AsyncNetworkBackend):
         except OSError as error:
             raise httpcore2.ConnectError(error.strerror or str(error)) from error
         self._line = line
+        if self.severed:
+            line.abort()
+            raise httpcore2.ConnectError(STOPPED)
         return line
 
     async def exchange(self, request: httpcore2.Request) -> httpcore2.Response:
@@ -393,6 +446,15 @@ class _AsyncPort(_Port, httpcore2.AsyncNetworkBackend):
     def abort(self) -> None:
         if self._line is not None:
             self._line.abort()
+
+    def sever(self) -> None:
+        """Have the task that waits on this lane go on, and find an end."""
+        self.severed = True
+        self.abort()
+
+    def drop(self) -> None:
+        if self._line is not None:
+            self._line.drop()
 
 
 class _AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
@@ -498,20 +560,29 @@ class _AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     def abort(self) -> None:
         """Close the socket now. Works on a closed event loop, too."""
         self.ended = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        transport, self._transport = self._transport, None
-        if transport is None:
-            return
         if self._loop.is_closed():
-            # The transport cannot be closed without its loop; its socket can.
-            sock = getattr(transport, "_sock", None)
-            if sock is not None:
-                sock.close()
-                transport._sock = None  # type: ignore[attr-defined]
+            self.drop()
             return
-        transport.abort()
+        transport, self._transport = self._transport, None
+        if self._loop is _running_loop():
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if transport is not None:
+                transport.abort()
+        elif transport is not None:
+            with contextlib.suppress(OSError, AttributeError, TypeError):  # not every loop shows its sockets
+                # The loop comes to it when it runs; the other side need not wait for that.
+                transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(transport.abort)
+
+    def drop(self) -> None:
+        """Close the socket without the event loop."""
+        self.ended = True
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            drop_transport(transport)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
@@ -555,6 +626,13 @@ class _AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             waiter.set_exception(httpcore2.ReadTimeout())
         else:
             self._arm(left)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _origin(origin: str) -> httpcore2.Origin:

@@ -22,6 +22,7 @@ from llmgate.errors import (
     BadRequest,
     ConfigError,
     ConnectionFailed,
+    GatewayClosed,
     GatewayError,
     ProtocolError,
     UpstreamTimeout,
@@ -916,7 +917,7 @@ class TestLeaving:
             if closing is not None:
                 await closing
             assert await runtime.offload(engine.server.wait_closed, 2.0)
-            with pytest.raises(ConnectionFailed):
+            with pytest.raises(GatewayClosed):
                 await read(runtime, response)
             return await read(runtime, await sent(runtime, asking(engine.server.origin)))
 
