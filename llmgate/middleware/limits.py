@@ -148,7 +148,8 @@ def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: O
         def tell(outcome: Outcome) -> None:
             moment = now()
             usage = outcome.usage
-            if usage is not None and outcome.name == "ok":
+            if usage is not None and usage.output_tokens and outcome.name == "ok":
+                # An answer out of the cache wrote nothing, and tells nothing of how long answers are.
                 outputs.record(usage.output_tokens)
             freed = limiter.settle(moment, ticket, _used(outcome, amounts, call.trail.sent > sent))
             if freed:

@@ -30,6 +30,7 @@ Scope = Literal["tenant", "shared"]
 
 VERSION = 1  # of the encoding; another one makes all keys new
 KEY_BYTES = 32  # of both digests
+BODIES = 4096  # digests of bodies kept, 64 bytes each: under a megabyte with the dict around them
 
 IN_KEY, NOT_IN_KEY = True, False
 
@@ -109,12 +110,15 @@ class CacheKey:
         namespace: Taken where a call names none.
     """
 
-    __slots__ = ("_hash", "_namespace", "_shared")
+    __slots__ = ("_bodies", "_hash", "_namespace", "_shared")
 
     def __init__(self, key_hash: KeyHash = "blake2b", scope: Scope = "tenant", namespace: str = "") -> None:
         self._hash = _HASHES[key_hash]
         self._shared = scope == "shared"
         self._namespace = namespace
+        # What has been put in order once, by what was sent: who asks again pays for one digest. A fresh dict is begun
+        # when it is full, which costs the next callers what the first ones paid.
+        self._bodies: dict[bytes, bytes] = {}
 
     def namespace(self, control: CacheControl | None) -> str:
         """The namespace of a call's answer."""
@@ -127,20 +131,39 @@ class CacheKey:
         Raises:
             ValueError, TypeError, RecursionError: If the body is not JSON; such a call cannot be sent either.
         """
-        request, options, fingerprint, body = call.request, call.options, call.fingerprint, call.request.body
-        parts = [
-            VERSION,
-            None if self._shared else options.tenant,
-            fingerprint,
-            None if fingerprint else call.route,
-            self.namespace(options.cache),
-            options.fallback,
-            request.verb,
-            request.model,
-            request.method,
-            request.path,
-            body,
-        ]
+        request, options, fingerprint = call.request, call.options, call.fingerprint
+        text = _ordered(
+            [
+                VERSION,
+                None if self._shared else options.tenant,
+                fingerprint,
+                None if fingerprint else call.route,
+                self.namespace(options.cache),
+                options.fallback,
+                request.verb,
+                request.model,
+                request.method,
+                request.path,
+            ]
+        )
+        # surrogatepass gives every text bytes of its own, lone surrogates included.
+        return self._hash(self._body(request) + text.encode("utf-8", "surrogatepass"))
+
+    def _body(self, request: Request) -> bytes:
+        """The digest of a body in order; always 32 bytes, so that what follows it cannot be taken for a part of it."""
+        encoded = request.encoded
+        if not encoded:
+            return self._digested(request.body)
+        short = hashlib.blake2b(encoded, digest_size=KEY_BYTES).digest()
+        digest = self._bodies.get(short)
+        if digest is None:
+            if len(self._bodies) >= BODIES:
+                self._bodies = {}
+            digest = self._bodies[short] = self._digested(request.body)
+        return digest
+
+    def _digested(self, body: Any) -> bytes:
+        parts = [body]
         if isinstance(body, dict) and "stream_options" in body:
             # How the stream is cut, not what it says.
             parts[-1] = body = {name: value for name, value in body.items() if name != "stream_options"}
@@ -149,7 +172,6 @@ class CacheKey:
         except TypeError:
             # Keys of several types have no order of their own; the order given is then part of the key.
             text = _ordered(parts)
-        # surrogatepass gives every text bytes of its own, lone surrogates included.
         return self._hash(text.encode("utf-8", "surrogatepass"))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .wire import dumps
+
 __all__ = ["Message", "Request", "Verb"]
 
 Verb = Literal["chat", "complete", "embed", "models", "request", "call"]
@@ -73,6 +75,16 @@ class Request:
     encoded: bytes = b""
     method: str = "POST"
     path: str = ""
+
+    def but(self, **params: Any) -> Request:
+        """
+        The same request with some parameters of its body changed; None takes one out. For middleware.
+
+        Raises:
+            ValueError, TypeError: If a value is no JSON.
+        """
+        body = {name: value for name, value in {**self.body, **params}.items() if value is not None or name not in params}
+        return Request(self.verb, self.model, body, self.stream, dumps(body), self.method, self.path)
 
     def to(self, model: str) -> Request:
         """The same request to another model."""
