@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.helpers import _EXC_SENTINEL
+from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
 
-from ..errors import BadRequest, ConnectionFailed, ProtocolError, UpstreamTimeout
+from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, head, tls_failure
+from .http import Body, Headers, HTTPOptions, drop_transport, head, tls_failure, untraced
+from .process import STOPPED
 
 __all__ = ["AiohttpEngine"]
 
 NO_CLOCK = aiohttp.ClientTimeout(total=None)  # the deadline is kept here; aiohttp's own timers would only cost
+URLS_MAX = 1000  # addresses whose parsed form is kept
+PIECE_BYTES = 2**16  # of a request's body; as much as the socket's buffer takes without a word
 
 
 class AiohttpEngine:
@@ -31,6 +39,7 @@ class AiohttpEngine:
             keepalive_timeout=options.keepalive_s,
             ssl=options.verify if options.verify is not None else True,
         )
+        connector._factory = functools.partial(_line, loop=asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=NO_CLOCK,
@@ -41,73 +50,184 @@ class AiohttpEngine:
         )
 
     async def send(self, request: WireRequest, until: float) -> _AiohttpResponse:
-        headers: CIMultiDict[str] = CIMultiDict(
-            (name.decode(), value.decode("latin-1")) for name, value in head(request) if name not in (b"host", b"content-length")
-        )
-        now = time.monotonic()
-        task = self._session._request(
+        try:
+            async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), 1e9)):
+                try:
+                    answer = await self._asked(request)
+                except _Stale:
+                    # Where one idle connection was closed the others most likely are; the request is sent twice at most.
+                    self._forget_idle()
+                    answer = await self._asked(request)
+            return _AiohttpResponse(answer, self._options, request.origin, self._session)
+        except BaseException as error:
+            raise untraced(error, self._translated(error, request)) from None
+
+    async def _asked(self, request: WireRequest) -> aiohttp.ClientResponse:
+        if self._session.closed:
+            raise GatewayClosed(STOPPED)
+        return await self._session._request(
             request.method,
             self._url(request),
-            data=request.body or None,
-            headers=headers,
+            data=_upload(request),
+            headers=_headers(request),
             allow_redirects=False,
-            timeout=self._clock(request.timeouts.connect_s),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.timeouts.connect_s),
         )
-        try:
-            async with asyncio.timeout(min(max(until - now, 0.0), 1e9)):
-                answer = await task
-        except aiohttp.ConnectionTimeoutError:
-            raise UpstreamTimeout(
-                f"no connection to {request.origin} in {request.timeouts.connect_s:g} s", timer="connect"
-            ) from None
-        except aiohttp.ClientError as error:
-            raise _translated(error, request.origin) from None
-        except ValueError as error:
-            raise BadRequest(f"the request cannot be written as HTTP: {error}") from None
-        return _AiohttpResponse(answer, self._options, request.origin)
 
     def _url(self, request: WireRequest) -> URL:
         place = request.origin, request.target
         url = self._urls.get(place)
         if url is None:
-            if len(self._urls) >= 1000:
+            if len(self._urls) >= URLS_MAX:
                 self._urls.clear()
             url = self._urls[place] = URL(request.origin + request.target, encoded=True)
         return url
 
-    def _clock(self, connect_s: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+    def _translated(self, error: BaseException, request: WireRequest) -> BaseException:
+        """Our word for what aiohttp raised; what is not about the network passes unchanged."""
+        where, connect_s = request.origin, request.timeouts.connect_s
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return UpstreamTimeout(f"no connection to {where} in {connect_s:g} s", timer="connect")
+            case TimeoutError():
+                return TimeoutError()
+            case aiohttp.ClientError() if self._session.closed:
+                return GatewayClosed(STOPPED)
+            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+                return tls_failure(error, where)
+            case aiohttp.ServerDisconnectedError():
+                return ConnectionFailed(f"{where} closed the connection without an answer")
+            case aiohttp.ClientConnectionError() if isinstance(error.__cause__, _Untaken):
+                return UpstreamTimeout(f"{where} did not take the request", timer="write")
+            case aiohttp.ClientConnectionError():
+                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}")
+            case aiohttp.InvalidURL() | ValueError():
+                return BadRequest(f"the request cannot be written as HTTP: {error}")
+            case aiohttp.ClientError():
+                return ProtocolError(f"{where} answered with something that is not HTTP: {type(error).__name__}")
+            case _:
+                return error
+
+    def _forget_idle(self) -> None:
+        connector = self._session.connector
+        if connector is not None:
+            for lines in connector._conns.values():
+                for line, _ in lines:
+                    line.close()
+            connector._conns.clear()
 
     async def close(self) -> None:
         await self._session.close()
 
     def abandon(self) -> None:
         connector = self._session.connector
-        if connector is not None:
+        if connector is None or connector._loop.is_closed():
+            self.drop()
+        else:
             connector._close()
 
+    def drop(self) -> None:
+        connector = self._session.connector
+        if connector is None or connector.closed:
+            return
+        lines = [*connector._acquired, *(line for lines in connector._conns.values() for line, _ in lines)]
+        connector._closed = True
+        connector._conns.clear()
+        connector._acquired.clear()
+        for line in lines:
+            if line.transport is not None:
+                drop_transport(line.transport)
 
-def _translated(error: aiohttp.ClientError, where: str) -> Exception:
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return tls_failure(error, where)
-        case aiohttp.ServerDisconnectedError():
-            return ConnectionFailed(f"{where} closed the connection without an answer")
-        case aiohttp.ClientConnectionError():
-            return ConnectionFailed(f"no connection to {where}: {type(error).__name__}")
-        case aiohttp.ClientPayloadError():
-            return ConnectionFailed(f"the connection to {where} broke in the middle of the answer")
-        case _:
-            return ProtocolError(f"{where} answered with something that is not HTTP: {type(error).__name__}")
+
+def _headers(request: WireRequest) -> CIMultiDict[str]:
+    """The header lines that aiohttp does not write by itself."""
+    return CIMultiDict(
+        (name.decode(), value.decode("latin-1"))
+        for name, value in head(request)
+        if name not in (b"host", b"content-length")
+    )
+
+
+def _upload(request: WireRequest) -> _Upload | bytes | None:
+    """The body as aiohttp wants it. A small one is in the socket's buffer at once, whoever reads it."""
+    body = request.body
+    return _Upload(body, request.timeouts.write_s) if len(body) > PIECE_BYTES else body or None
+
+
+class _Untaken(Exception):
+    """The upstream did not read the request in time."""
+
+
+class _Upload(Payload):
+    """A large body: it goes out piece by piece, so that it does not hold up the event loop, and in its own time."""
+
+    def __init__(self, body: bytes, write_s: float) -> None:
+        super().__init__(body)
+        self._size = len(body)
+        self._write_s = write_s
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        body: bytes = self._value
+        try:
+            async with asyncio.timeout(self._write_s):
+                for start in range(0, len(body), PIECE_BYTES):
+                    await writer.write(body[start : start + PIECE_BYTES])
+        except BaseException as error:
+            # Closed in order, the connection would wait until somebody reads what is left.
+            transport = getattr(writer, "transport", None)
+            if transport is not None:
+                transport.abort()
+            if isinstance(error, TimeoutError):
+                raise _Untaken from None
+            raise
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await self.write(writer)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._value.decode(encoding, errors)  # type: ignore[no-any-return]
+
+
+class _Stale(aiohttp.ClientConnectionError):
+    """The upstream had closed a connection that was idle; it has seen nothing of this request."""
+
+
+class _Line(ResponseHandler):
+    """
+    A connection that knows whether it was used before and whether this answer has begun.
+
+    aiohttp itself replaces a stale connection for GET and its like only, because it cannot tell.
+    """
+
+    _used = _begun = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self._used, self._begun = self._begun, False
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        self._begun = True
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
+        broken = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        super().set_exception(_Stale() if broken and self._used and not self._begun else exc, exc_cause)
+
+
+def _line(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return _Line(loop)
 
 
 class _AiohttpResponse:
     """The answer on aiohttp's stream."""
 
-    __slots__ = ("_answer", "_body", "_open", "_origin", "headers", "status")
+    __slots__ = ("_answer", "_body", "_open", "_origin", "_session", "headers", "status")
 
-    def __init__(self, answer: Any, options: HTTPOptions, origin: str) -> None:
+    def __init__(
+        self, answer: aiohttp.ClientResponse, options: HTTPOptions, origin: str, session: aiohttp.ClientSession
+    ) -> None:
         self._answer = answer
+        self._session = session
         self._origin = origin
         self._open = True
         self.status: int = answer.status
@@ -117,29 +237,49 @@ class _AiohttpResponse:
     async def read(self, until: float) -> bytes:
         if not self._open:
             return b""
-        content = self._answer.content
         try:
-            while True:
+            data = await self._fed(until)
+        except BaseException as error:
+            self._cut()
+            raise untraced(error, self._translated(error)) from None
+        if not data:
+            self._open = False
+            self._answer.release()
+        return data
+
+    async def _fed(self, until: float) -> bytes:
+        """The next decoded bytes."""
+        content = self._answer.content
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                # What is there already would be handed over; a stream without end would never time out.
+                raise TimeoutError
+            if content.at_eof():
+                self._body.end()
+                return b""
+            if content._buffer:
                 # What has arrived already needs no timer.
-                data = content.read_nowait() if content._buffer else b""
-                if not data and not content.at_eof():
-                    async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), 1e9)):
-                        data = await content.readany()
-                if not data:
-                    break
-                data = self._body.feed(data)
-                if data:
-                    return data
-            self._body.end()
-        except aiohttp.ClientError:
-            self._cut()
-            raise ConnectionFailed(f"the connection to {self._origin} broke in the middle of the answer") from None
-        except BaseException:
-            self._cut()
-            raise
-        self._open = False
-        self._answer.release()
-        return b""
+                data = content.read_nowait()
+            else:
+                async with asyncio.timeout(min(left, 1e9)):
+                    data = await content.readany()
+            data = self._body.feed(data)
+            if data:
+                return data
+
+    def _translated(self, error: BaseException) -> BaseException:
+        match error:
+            case TimeoutError():
+                return TimeoutError()
+            case (
+                aiohttp.ClientError() | RuntimeError()
+            ):  # the latter for a connection that was closed between two reads
+                if self._session.closed:
+                    return GatewayClosed(STOPPED)
+                return ConnectionFailed(f"the connection to {self._origin} broke in the middle of the answer")
+            case _:
+                return error
 
     def _cut(self) -> None:
         if self._open:
@@ -148,3 +288,8 @@ class _AiohttpResponse:
 
     async def close(self) -> None:
         self._cut()
+
+    def __del__(self) -> None:
+        # A stream that nobody closed must not keep its socket; aiohttp holds on to it until the answer has ended.
+        if getattr(self, "_open", False):
+            self._cut()

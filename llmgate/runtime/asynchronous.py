@@ -38,7 +38,7 @@ class AsyncioRuntime:
         engine: Makes an HTTP engine; called once for every loop that sends something.
     """
 
-    def __init__(self, engine: Callable[[], Engine] | None = None) -> None:
+    def __init__(self, engine: Callable[..., Engine] | None = None) -> None:
         self._make_engine = engine
         self._engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = weakref.WeakKeyDictionary()
         self._janitors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = (
@@ -63,6 +63,9 @@ class AsyncioRuntime:
             self._asleep.discard(bell)
 
     async def send(self, request: WireRequest, until: float) -> WireResponse:
+        clients = request.clients
+        if clients is not None and clients.asyncio is not None and self._make_engine is not None:
+            return await self._make_engine(clients.asyncio).send(request, until)
         engine = self._engines.get(asyncio.get_running_loop())
         if engine is None:
             engine = await self._opened()

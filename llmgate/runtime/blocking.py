@@ -30,7 +30,7 @@ class BlockingRuntime:
         engine: Makes the HTTP engine the first time something is sent.
     """
 
-    def __init__(self, engine: Callable[[], Engine] | None = None) -> None:
+    def __init__(self, engine: Callable[..., Engine] | None = None) -> None:
         self._make_engine = engine
         self._engine: Engine | None = None
         self._lock = ProcessLock()
@@ -50,6 +50,9 @@ class BlockingRuntime:
             self._asleep.discard(bell)
 
     async def send(self, request: WireRequest, until: float) -> WireResponse:
+        clients = request.clients
+        if clients is not None and clients.blocking is not None and self._make_engine is not None:
+            return await self._make_engine(clients.blocking).send(request, until)
         engine = self._engine
         if engine is None or self._pid != os.getpid():
             engine = self._opened()

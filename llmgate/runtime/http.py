@@ -19,7 +19,21 @@ from ..types.wire import WireRequest, WireResponse
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Body", "Engine", "HTTPOptions", "Headers", "Untrusted", "drop_transport", "engine_maker", "head", "tls_failure"]
+__all__ = [
+    "Body",
+    "Color",
+    "Engine",
+    "HTTPOptions",
+    "Headers",
+    "Untrusted",
+    "drop_transport",
+    "engine_maker",
+    "head",
+    "tls_failure",
+    "untraced",
+]
+
+Color = Literal["blocking", "asyncio"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
 RESPONSE_MAX_BYTES = 64 * 2**20  # decoded; ten times the largest embedding answers seen
@@ -39,8 +53,6 @@ class HTTPOptions:
         trust_env: Whether `HTTP_PROXY`, `SSL_CERT_FILE`, `.netrc` and the like count.
         max_response_bytes: Largest answer, decoded.
         verify: A TLS context of your own; None is the system's trust store.
-        client: A blocking `httpx`/`httpx2` client to use instead.
-        async_client: The same for asyncio. It serves the one event loop it was made for.
     """
 
     engine: Literal["auto", "httpx2", "aiohttp"] = "httpx2"
@@ -48,8 +60,6 @@ class HTTPOptions:
     trust_env: bool = False
     max_response_bytes: int = RESPONSE_MAX_BYTES
     verify: ssl.SSLContext | None = None
-    client: Any = None
-    async_client: Any = None
 
 
 class Engine(Protocol):
@@ -70,19 +80,24 @@ class Engine(Protocol):
         ...
 
 
-def engine_maker(options: HTTPOptions, color: Literal["blocking", "asyncio"]) -> Callable[[], Engine]:
+def engine_maker(options: HTTPOptions, color: Color) -> Callable[..., Engine]:
     """
-    What makes the engine of one thread pool or event loop. Libraries are imported when it is called.
+    What makes the engines of one thread pool or event loop: its own when it is called with nothing, and with a client
+    that the caller brought the one that sends through it. Libraries are imported when it is called.
 
     Raises:
         ConfigError: If the engine asked for is not installed.
     """
-    own = options.client if color == "blocking" else options.async_client
-    if own is not None or options.trust_env:
-        return lambda: _client_engine(options, own, color)
-    if color == "asyncio" and options.engine != "httpx2" and _has_aiohttp(required=options.engine == "aiohttp"):
-        return lambda: _aiohttp_engine(options)
-    return lambda: _lanes(options, color)
+    own = _own_engine(options, color)
+    return lambda client=None: own(options, color) if client is None else _client_engine(options, color, client)
+
+
+def _own_engine(options: HTTPOptions, color: Color) -> Callable[[HTTPOptions, Color], Engine]:
+    asked = options.engine == "aiohttp" or (options.engine == "auto" and not options.trust_env)
+    if asked and _has_aiohttp(required=options.engine == "aiohttp") and color == "asyncio":
+        return _aiohttp_engine
+    # Of the others only a client knows what the environment may say.
+    return _client_engine if options.trust_env else _lanes
 
 
 def _has_aiohttp(required: bool) -> bool:
@@ -94,19 +109,19 @@ def _has_aiohttp(required: bool) -> bool:
     return found
 
 
-def _lanes(options: HTTPOptions, color: str) -> Engine:
+def _lanes(options: HTTPOptions, color: Color) -> Engine:
     from .lanes import Lanes
 
     return Lanes(options, color)
 
 
-def _client_engine(options: HTTPOptions, client: Any, color: str) -> Engine:
+def _client_engine(options: HTTPOptions, color: Color, client: Any = None) -> Engine:
     from .client import ClientEngine
 
-    return ClientEngine(options, client, color)
+    return ClientEngine(options, color, client)
 
 
-def _aiohttp_engine(options: HTTPOptions) -> Engine:
+def _aiohttp_engine(options: HTTPOptions, color: Color) -> Engine:
     from .aiohttp import AiohttpEngine
 
     return AiohttpEngine(options)
@@ -228,6 +243,16 @@ class Untrusted(ProtocolError):
 def tls_failure(error: BaseException, where: str) -> ProtocolError:
     reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
     return Untrusted(f"the TLS connection to {where} was refused: {reason}")
+
+
+def untraced(error: BaseException, problem: BaseException) -> BaseException:
+    """
+    Our word for an error, after the frames that the error came through are forgotten: those of the libraries hold the
+    head of the request, and so the key. A surprise, for which there is no word of ours, keeps them.
+    """
+    if problem is not error or not isinstance(error, Exception):
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    return problem
 
 
 class Headers(Mapping[str, str]):

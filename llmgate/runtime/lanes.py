@@ -25,7 +25,7 @@ import httpcore2
 
 from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, drop_transport, head, tls_failure
+from .http import Body, Headers, HTTPOptions, drop_transport, head, tls_failure, untraced
 from .process import STOPPED
 
 __all__ = ["Lanes"]
@@ -78,12 +78,12 @@ class Lanes:
                 self._busy.discard(lane)
                 lane.abort()
                 if lane.severed and isinstance(error, Exception):
-                    raise GatewayClosed(STOPPED) from None
+                    raise untraced(error, GatewayClosed(STOPPED)) from None
                 # The upstream had closed a connection that was idle; it has seen nothing of this request.
                 if not fresh and lane.received == 0 and isinstance(error, _BROKEN):
                     stale = True
                     continue
-                raise _translated(error, request, until) from None
+                raise untraced(error, _translated(error, request, until)) from None
 
     def _written(self, request: WireRequest) -> httpcore2.Request:
         scheme, _, authority = request.origin.partition("://")
@@ -236,7 +236,7 @@ class _LaneResponse:
             await lane.finish(self._answer)
         except BaseException as error:
             self._cut()
-            raise self._read_error(error, lane) from None
+            raise untraced(error, self._read_error(error, lane)) from None
         self._lane = None
         self._engine.give(lane)
         return b""
@@ -250,7 +250,7 @@ class _LaneResponse:
                 return TimeoutError()
             case httpcore2.RemoteProtocolError() | httpcore2.NetworkError() | OSError():
                 if isinstance(error, TimeoutError):
-                    return error
+                    return TimeoutError()
                 return ConnectionFailed(f"the connection to {where} broke in the middle of the answer")
             case _:
                 return error
@@ -295,7 +295,12 @@ class _ThreadPort(_Port, httpcore2.NetworkBackend):
         self._options = options
 
     def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
     ) -> httpcore2.NetworkStream:
         left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))
         stream = httpcore2.SyncBackend().connect_tcp(host, port, left, local_address, socket_options or [])
@@ -397,7 +402,12 @@ class _AsyncPort(_Port, httpcore2.AsyncNetworkBackend):
         self._options = options
 
     async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
     ) -> httpcore2.AsyncNetworkStream:
         loop = asyncio.get_running_loop()
         left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))

@@ -11,7 +11,7 @@ import pydantic_core
 
 from .secret import Credential
 
-__all__ = ["WireRequest", "WireResponse", "WireTimeouts", "dumps", "loads"]
+__all__ = ["Clients", "WireRequest", "WireResponse", "WireTimeouts", "dumps", "loads"]
 
 
 def loads(data: bytes | str) -> Any:
@@ -71,6 +71,18 @@ class WireTimeouts:
     pool_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Clients:
+    """
+    Clients of `httpx` or `httpx2` that the caller brought to send with, one a colour.
+
+    A colour that has none is served by the runtime's own engine.
+    """
+
+    blocking: Any = None
+    asyncio: Any = None
+
+
 @dataclass(slots=True)
 class WireRequest:
     """
@@ -80,6 +92,7 @@ class WireRequest:
         origin: `scheme://host:port`, lower case, port always present.
         target: Path and query, starting with a slash.
         headers: Names in lower case; no credential among them.
+        clients: Whom to send it with, if not with the runtime's own engine.
     """
 
     method: str
@@ -89,6 +102,7 @@ class WireRequest:
     body: bytes = b""
     credential: Credential | None = None
     timeouts: WireTimeouts = field(default_factory=WireTimeouts)
+    clients: Clients | None = None
 
 
 class WireResponse(Protocol):
