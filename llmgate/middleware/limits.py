@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -128,18 +129,24 @@ def limited(call_next: Handler, limiters: Sequence[Limiter], wait: bool, per: st
     return call_next
 
 
-def amounts_of(call: Call, outputs: Outputs) -> dict[str, float]:
-    """What the call will probably use of each dimension."""
+def amounts_of(call: Call, outputs: Outputs, names: frozenset[str] = frozenset({"tokens"})) -> Mapping[str, float]:
+    """What the call will probably use of these dimensions; estimating tokens is worth it only where they count."""
+    if "tokens" not in names:
+        return ONE_EACH
     request = call.request
     return {"requests": 1.0, "tokens": float(input_tokens(request) + output_tokens(request, outputs.usual)), SLOTS: 1.0}
 
 
+ONE_EACH: Mapping[str, float] = MappingProxyType({"requests": 1.0, SLOTS: 1.0})
+
+
 def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: Outputs) -> Handler:
     key_of = {"tenant": _tenant, "route": _route}.get(per, _tenant)
+    names = frozenset(limiter.dimensions)
 
     async def held(call: Call) -> Reply:
         now = call.runtime.now
-        amounts = amounts_of(call, outputs)
+        amounts = amounts_of(call, outputs, names)
         ticket = limiter.submit(now(), amounts, tenant=key_of(call), deadline=call.deadline, wait=wait)
         if ticket.state is not GRANTED:
             await _granted(call, ticket, per)
@@ -168,12 +175,12 @@ def _route(call: Call) -> str:
     return call.route
 
 
-NOTHING_USED = {"requests": 1.0, "tokens": 0.0, SLOTS: 0.0}
-NOT_SENT = {"requests": 0.0, "tokens": 0.0, SLOTS: 0.0}
+NOTHING_USED: Mapping[str, float] = MappingProxyType({"requests": 1.0, "tokens": 0.0, SLOTS: 0.0})
+NOT_SENT: Mapping[str, float] = MappingProxyType({"requests": 0.0, "tokens": 0.0, SLOTS: 0.0})
 UNBILLED = frozenset({"throttled", "quota_exhausted", "auth", "request", "policy"})
 
 
-def _used(outcome: Outcome, amounts: dict[str, float], sent: bool) -> dict[str, float]:
+def _used(outcome: Outcome, amounts: Mapping[str, float], sent: bool) -> Mapping[str, float]:
     """What was really used, as far as anybody knows; where nobody does, the estimate stands."""
     usage = outcome.usage
     if usage is not None and usage.total_tokens is not None:

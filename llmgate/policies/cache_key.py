@@ -4,9 +4,9 @@ The key is a digest of everything that decides about the answer: whose call it i
 the wire. `FIELDS` names every field of a call and says whether it is part of the key, and why; a field that nobody
 has classified fails a test.
 
-All of it is written as one JSON list, because JSON is what reaches the wire: `1`, `1.0`, `"1"` and `true` differ
-there, and so do two Unicode normal forms of one word. Quotes keep the parts apart, so that the tenants `a` and `ab`
-never meet. The order of keys says nothing at the top of the body and within the messages, so they are sorted.
+The body is written as JSON, because JSON is what reaches the wire: `1`, `1.0`, `"1"` and `true` differ there, and so do
+two Unicode normal forms of one word. Of the other texts the lengths come first, so that the tenants `a` and `ab` never
+meet. The order of keys says nothing at the top of the body and within the messages, so they are sorted.
 Everywhere else it stays part of the key: a model writes the properties of a schema in the order in which the
 schema lists them.
 
@@ -131,20 +131,16 @@ class CacheKey:
         Raises:
             ValueError, TypeError, RecursionError: If the body is not JSON; such a call cannot be sent either.
         """
-        request, options, fingerprint = call.request, call.options, call.fingerprint
-        text = _ordered(
-            [
-                VERSION,
-                None if self._shared else options.tenant,
-                fingerprint,
-                None if fingerprint else call.route,
-                self.namespace(options.cache),
-                options.fallback,
-                request.verb,
-                request.model,
-                request.method,
-                request.path,
-            ]
+        request, options = call.request, call.options
+        tenant = "" if self._shared else options.tenant
+        namespace = self.namespace(options.cache)
+        # Without a fingerprint a route counts by its name; a fingerprint is of hexadecimal digits, no name begins with "=".
+        route = call.fingerprint or "=" + call.route
+        model, path = request.model, request.path
+        # The lengths come first, so that no text can reach into its neighbour.
+        text = (
+            f"{VERSION} {self._shared:d}{options.fallback:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
+            f"{request.verb} {request.method} {tenant}{namespace}{route}{model}{path}"
         )
         # surrogatepass gives every text bytes of its own, lone surrogates included.
         return self._hash(self._body(request) + text.encode("utf-8", "surrogatepass"))

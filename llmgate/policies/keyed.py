@@ -44,12 +44,13 @@ class PerKey(Generic[L]):
     such are found the map grows, by no more than there are calls in the air.
     """
 
-    __slots__ = ("_closed", "_entries", "_lock", "_make", "capacity")
+    __slots__ = ("_closed", "_entries", "_lock", "_make", "capacity", "dimensions")
 
     def __init__(self, make: Callable[[str], L], capacity: int = KEYS) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.capacity = capacity
+        self.dimensions = make("").dimensions
         self._make = make
         self._entries: OrderedDict[str, _Entry[L]] = OrderedDict()
         self._closed = False

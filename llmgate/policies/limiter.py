@@ -135,6 +135,10 @@ class FairLimiter:
         self._lock = Lock()
 
     @property
+    def dimensions(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
     def waiting(self) -> int:
         """Tickets in the queue."""
         return self._queue.size

@@ -122,6 +122,11 @@ class Limiter(Protocol):
     granted or refused just now, or next in line and expected earlier than their waiters believe.
     """
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What it counts, by name."""
+        ...
+
     def submit(
         self,
         now: float,

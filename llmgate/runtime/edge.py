@@ -456,7 +456,7 @@ def _encoded(body: Any) -> bytes:
 def _messages(messages: object) -> list[Any]:
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
-    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):
+    if type(messages) is not list and (isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence)):
         raise BadRequest(f"messages: expected a string or a list of messages, got {type(messages).__name__}")
     if not messages:
         raise BadRequest("messages: the list is empty; there is nothing to answer")
