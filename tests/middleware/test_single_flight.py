@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from llmgate.errors import (
     UpstreamError,
 )
 from llmgate.middleware.cache import Cache
-from llmgate.middleware.single_flight import Sharing, SingleFlight
+from llmgate.middleware.single_flight import Sharing, SingleFlight, _Landing
 from llmgate.runtime.asynchronous import AsyncioRuntime
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.runtime.drive import drive
@@ -440,6 +441,38 @@ def test_a_task_cancelled_before_its_first_step_is_noticed() -> None:
     assert isinstance(said(first), GatewayError)
     assert "one" == said(second)
     assert (2, 1) == (len(detached), len(air.upstream.calls))
+
+
+def test_a_landing_between_two_glances_is_noticed() -> None:
+    """
+    An answer that another thread brings in the moment before a caller has its bell is not waited for.
+    """
+
+    class Preempted(VirtualRuntime):
+        meanwhile: Callable[[], object] | None = None
+
+        def signal(self) -> Any:
+            bell, meanwhile, self.meanwhile = super().signal(), self.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
+            return bell
+
+    air = Air("late", takes_s=5.0)
+    air.runtime = runtime = Preempted()
+    pilot, others = air.caller(), []
+    call = air.call()
+
+    def board() -> None:
+        (flight,) = air.sharing.flights._flights.values()
+        assert flight.pilot is not None
+        landing = _Landing(Response(choices=[Choice(text="soon")]), None, None)
+        runtime.meanwhile = partial(air.sharing._land, call, flight.pilot, landing)
+        others.append(runtime.spawn(air.asked(call)))
+
+    after(air, 1.0, board)
+    runtime.run_until_idle()
+
+    assert ["soon", "soon"] == [said(pilot), said(others[0])]
 
 
 def test_a_caller_cancelled_when_it_is_its_turn_passes_it_on() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 from dataclasses import fields
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -177,6 +178,7 @@ def test_a_vector_may_hold_whole_numbers() -> None:
         Value(value=(1, 2)),
         Value(value={1: "a"}),
         Value(value=[Decimal(1)]),
+        Value(value=[HTTPStatus.OK]),
         Answer(),
     ],
     ids=lambda answer: repr(answer)[:30].encode("ascii", "replace").decode(),
@@ -187,6 +189,18 @@ def test_what_would_not_come_back_is_not_written(answer: Answer) -> None:
     """
     with pytest.raises((TypeError, ValueError)):
         dump(answer)
+
+
+def test_writing_uses_nothing_up() -> None:
+    """
+    An iterator is refused without being asked for anything; its caller still has all of it.
+    """
+    numbers = (number for number in (1, 2))
+
+    with pytest.raises(TypeError):
+        dump(Value(value=numbers))
+
+    assert [1, 2] == list(numbers)
 
 
 class Bomb:
