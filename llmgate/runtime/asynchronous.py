@@ -236,6 +236,10 @@ class _LoopSignal:
 
     def set(self) -> bool:
         self._set = True
+        if _running_loop() is self._loop:
+            # On its own loop nobody needs to be woken, which takes a write to a socket and another round of the loop.
+            self._ring()
+            return True
         try:
             self._loop.call_soon_threadsafe(self._ring)
         except RuntimeError:
