@@ -1,58 +1,41 @@
-"""Percentiles of a stream of durations in a fixed amount of memory.
+"""Percentiles of the most recent durations, in a fixed amount of memory.
 
-A logarithmic histogram: every bucket is 5 % wider than the one before, so an answer is off by at most 2.5 %, from a
-microsecond to a day, in about 500 counters. The idea is DDSketch's (Masson, Rim and Lee, VLDB 2019).
+Counting costs one append, on the path of every call; sorting waits until somebody asks. The window makes the answer
+speak of now: an outage of this morning is not in it.
 """
 
 from __future__ import annotations
 
-from math import ceil, exp, log
+from collections import deque
+from math import ceil
 
 __all__ = ["Percentiles"]
 
-GROWTH = 1.05  # of a bucket over the one before; twice the relative error
-LEAST_S = 1e-6  # seconds; whatever is shorter counts as this
-MOST_S = 1e5  # seconds; a day and a bit
-_STEP = log(GROWTH)
-_OFFSET = log(LEAST_S)
-_BUCKETS = ceil((log(MOST_S) - _OFFSET) / _STEP) + 1
+WINDOW = 500  # durations; the 99th percentile is then the fifth longest, and a window takes 16 KB
 
 
 class Percentiles:
-    """Not locked by itself."""
+    """The last durations. Adding is safe from any thread."""
 
-    __slots__ = ("_buckets", "count", "largest")
+    __slots__ = ("_window", "add")
 
     def __init__(self) -> None:
-        self._buckets = [0] * _BUCKETS
-        self.count = 0
-        self.largest = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one duration; what is no number is left out."""
-        if not seconds >= 0.0:
-            return
-        at = 0 if seconds <= LEAST_S else min(int((log(seconds) - _OFFSET) / _STEP) + 1, _BUCKETS - 1)
-        self._buckets[at] += 1
-        self.count += 1
-        if seconds > self.largest:
-            self.largest = seconds
+        self._window: deque[float] = deque(maxlen=WINDOW)
+        self.add = self._window.append
+        """Count one duration, in seconds."""
 
     def at(self, share: float) -> float | None:
-        """The duration that this share of all do not exceed; None without any."""
-        if not self.count:
-            return None
-        wanted = max(1, ceil(share * self.count))
-        seen = 0
-        for at, count in enumerate(self._buckets):
-            seen += count
-            if seen >= wanted:
-                return min(exp(_OFFSET + (at - 0.5) * _STEP), self.largest) if at else min(LEAST_S, self.largest)
-        return self.largest
+        """The duration that this share of them do not exceed; None without any."""
+        return _at(sorted(self._window.copy()), share)
 
     def summary(self) -> dict[str, float]:
         """`p50`, `p95`, `p99` and `max`; empty without any."""
-        if not self.count:
-            return {}
-        named = {"p50": self.at(0.5), "p95": self.at(0.95), "p99": self.at(0.99), "max": self.largest}
-        return {name: value for name, value in named.items() if value is not None}
+        durations = sorted(self._window.copy())
+        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+        found = {name: _at(durations, share) for name, share in shares.items()}
+        return {name: duration for name, duration in found.items() if duration is not None}
+
+
+def _at(durations: list[float], share: float) -> float | None:
+    """By the nearest rank: always a duration that was really measured."""
+    return durations[max(1, ceil(share * len(durations))) - 1] if durations else None
