@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .catalog import ROWS
 from .http import HTTPProvider
 
 __all__ = ["Anthropic"]
@@ -12,5 +11,3 @@ class Anthropic(HTTPProvider):
     """Anthropic. The key comes from `api_key` or `ANTHROPIC_API_KEY`."""
 
     kind = "anthropic"
-    row = next(row for row in ROWS if row.name == "anthropic")
-    capabilities = row.capabilities

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from ..errors import BadRequest
 from ..policies.timers import DEFAULT, Timers
-from ..runtime.asynchronous import AsyncioRuntime
-from ..runtime.blocking import BlockingRuntime
-from ..runtime.edge import AsyncFace, Door, Face, discovered
-from ..runtime.http import HTTPOptions, engine_maker
+from ..runtime.drive import drive
+from ..runtime.edge import Door, Face, discovered
 from ..types.call import Call, Handler
 from ..types.deployment import CAPABILITIES, Deployment, Price
-from ..types.reply import Reply
-from ..types.response import Models
+from ..types.response import Models, RawResponse
+from .alone import Alone, AsyncProvider
 
-__all__ = ["ModelInfo", "Provider", "timers_of"]
+ALONE = "alone"
+
+__all__ = ["ModelInfo", "Provider", "refuse_verb", "timers_of"]
 
 
 class ModelInfo(BaseModel):
@@ -31,10 +31,11 @@ class ModelInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     capabilities: frozenset[str] | None = Field(
-        None, description=f"what it can do: {', '.join(sorted(CAPABILITIES))}; without a verb among them, chat is meant"
+        default=None,
+        description=f"what it can do: {', '.join(sorted(CAPABILITIES))}; without a verb among them, chat is meant",
     )
-    context_window: int | None = Field(None, gt=0, description="tokens it can read and write together")
-    price: Price | None = Field(None, description="US dollars for a million tokens of each sort")
+    context_window: int | None = Field(default=None, gt=0, description="tokens it can read and write together")
+    price: Price | None = Field(default=None, description="US dollars for a million tokens of each sort")
 
     @field_validator("capabilities")
     @classmethod
@@ -54,22 +55,44 @@ class Provider(BaseModel, Face):
     """
     A place that answers. Use it in a gateway, or by itself: it has the gateway's verbs, without the middleware.
 
+    To write one, give it a `kind` and a `bind`.
+
     Attributes:
         name: Its name in a gateway; by default the kind.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # Without the input: an error about one option must not show another one, which may be the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     kind: ClassVar[str] = ""
-    capabilities: ClassVar[frozenset[str] | None] = None
 
-    name: str = Field("", description="name in the gateway; by default the kind")
+    name: str = Field(default="", description="name in the gateway; by default the kind")
     models_info: dict[str, ModelInfo] = Field(
         default_factory=dict, alias="models", description="what is known about single models"
     )
-    region: str = Field("", description="where the data goes; routes may insist on one")
+    region: str = Field(default="", description="where the data goes; routes may insist on one")
 
-    _lone: Door | None = PrivateAttr(None)
+    _lone: dict[str, Alone] = PrivateAttr(default_factory=dict)
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, /, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+                return
+            except ValidationError as error:
+                problem = error.with_traceback(None)
+            # Neither this frame nor pydantic's is to hold the options when the error is shown with its frames.
+            options.clear()
+            raise problem
+
+        # To pydantic it is its own constructor all the same, so that a configuration's context reaches the fields.
+        __init__.__pydantic_base_init__ = True
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._lone = {}  # what a provider has alone is its own
+        return copied
 
     def label(self) -> str:
         """The name it goes by."""
@@ -83,71 +106,72 @@ class Provider(BaseModel, Face):
         """Where it is, `scheme://host:port`, or empty if there is no network."""
         return ""
 
-    def bind(self, model: str, key: int = 0) -> Handler:
-        """A handler that asks this provider for this model with this key."""
-        raise NotImplementedError(f"{type(self).__name__} has no bind()")
+    def capabilities(self) -> frozenset[str] | None:
+        """What its models can do, as far as nothing is said about a single one; None: nobody knows."""
+        return None
 
     def price_id(self) -> str:
         """The provider's name in public price lists."""
         return self.kind
 
-    def deployment(self, model: str, key: int = 0, **about: Any) -> Deployment:
+    def bind(self, model: str, key: int = 0) -> Handler:
+        """A handler that asks this provider for this model with this key."""
+        raise NotImplementedError(f"{type(self).__name__} has no bind()")
+
+    def deployment(self, model: str, key: int = 0) -> Deployment:
         """What is known about one model behind one key."""
         info = self.models_info.get(model, ModelInfo())
         name = f"{self.label()}/{model}" if model else self.label()
-        facts: dict[str, Any] = {
-            "name": name if key == 0 else f"{name}#{key + 1}",
-            "provider": self.label(),
-            "model": model,
-            "origin": self.origin(),
-            "credential": self.credentials()[key],
-            "capabilities": self.capabilities if info.capabilities is None else info.capabilities,
-            "context_window": info.context_window,
-            "region": self.region,
-            "price": info.price,
-        }
-        return Deployment(**facts | about)
+        return Deployment(
+            name if key == 0 else f"{name}#{key + 1}",
+            self.label(),
+            model,
+            origin=self.origin(),
+            credential=self.credentials()[key],
+            capabilities=self.capabilities() if info.capabilities is None else info.capabilities,
+            context_window=info.context_window,
+            region=self.region,
+            price=info.price,
+        )
 
     # By itself: the same verbs, without a gateway.
 
     @property
-    def _door(self) -> Door:  # type: ignore[override]
-        if self._lone is None:
-            self._lone = Door(self._alone, self._blocking(), self._asyncio())
-        return self._lone
+    def _alone(self) -> Alone:
+        # Of two threads that come first one throws away what has opened nothing yet.
+        return self._lone.get(ALONE) or self._lone.setdefault(ALONE, Alone(self))
 
     @property
-    def aio(self) -> AsyncFace:
+    def _door(self) -> Door:  # type: ignore[override]
+        return self._alone.door
+
+    @property
+    def aio(self) -> AsyncProvider:
         """The verbs for asyncio."""
-        return AsyncFace(self._door)
+        return AsyncProvider(self._alone)
 
     def models(self) -> Models:
         """What it offers."""
-        from ..runtime.drive import drive
-
         return drive(discovered(self._door, self._door.blocking, [self.label()]))
 
-    def http_options(self) -> HTTPOptions:
-        """How it makes connections when it stands alone."""
-        return HTTPOptions()
+    def request(  # type: ignore[override]
+        self, method: str, path: str, *, json: Any = None, **keywords: Any
+    ) -> RawResponse:
+        """
+        Anything else it has; see `Gateway.request`.
 
-    def _blocking(self) -> BlockingRuntime:
-        return BlockingRuntime(engine_maker(self.http_options(), "blocking"))
-
-    def _asyncio(self) -> AsyncioRuntime:
-        return AsyncioRuntime(engine_maker(self.http_options(), "asyncio"))
-
-    async def _alone(self, call: Call) -> Reply:
-        model = "" if call.request.verb in ("models", "request") else call.route
-        call.deployment = self.deployment(model)
-        call.request = call.request.to(model)
-        return await self.bind(model)(call)
+        Args:
+            method: HTTP method.
+            path: Path below its base URL, query included.
+            json: The body.
+            **keywords: Options of the call, as for `chat`.
+        """
+        return Face.request(self, self.label(), method, path, json=json, **keywords)
 
     def close(self) -> None:
         """Close the connections of a provider that was used by itself."""
-        if self._lone is not None:
-            self._lone.blocking.close()  # type: ignore[attr-defined]
-            self._lone.asyncio.close_from_thread()  # type: ignore[attr-defined]
+        for alone in self._lone.values():
+            alone.close()
 
     def __enter__(self) -> Self:
         return self
@@ -167,5 +191,3 @@ def timers_of(call: Call) -> Timers:
 def refuse_verb(provider: str, verb: str, able: Mapping[str, Any] | frozenset[str]) -> BadRequest:
     """The error for a verb that the provider does not have."""
     return BadRequest(f"{provider} cannot {verb!r}; it can {', '.join(sorted(able)) or 'nothing'}")
-
-

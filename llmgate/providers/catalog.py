@@ -1,6 +1,6 @@
-"""Compatible upstreams as rows of data: name, address, key variable, quirks; the source and the day it was checked.
+"""Upstreams as rows of data: name, address, key variable, quirks; the source and the day it was checked.
 
-Adding one is adding a row. A fact that is not in the row is OpenAI's default.
+An upstream that is compatible with OpenAI needs nothing but a row. A fact that is not in the row is OpenAI's default.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..dialects.base import Quirks
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["ROWS", "Row", "row_named"]
 
 CHAT = frozenset({"chat", "stream", "tools", "vision", "json_schema", "reasoning", "models"})
 
@@ -24,10 +24,12 @@ class Row:
         base_url: Where it is; empty if every user has an address of their own.
         key_env: Environment variables that may hold the key, the usual one first; none: no key is needed.
         dialect: Name of the wire format.
+        quirks: Where it departs from that format.
         header: Header of the key, in lower case.
         prefix: What stands before the key.
         capabilities: What its models can do; None: nobody knows, everything is tried.
         price_id: Its name in the public price list, if it is there.
+        aliases: Other names of it.
         source: Where this was read.
         checked: The day it was read.
     """
@@ -46,17 +48,21 @@ class Row:
     checked: str = ""
 
 
+# Addresses and key variables are those of the documentation named; they were compared with recorded requests, where
+# there are any. Where a quirk says nothing about `stream_options`, recorded requests with it were answered.
 ROWS: tuple[Row, ...] = (
     Row(
         "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",),
         price_id="openai", source="https://platform.openai.com/docs/api-reference", checked="2026-11-20",
     ),
     Row(
-        "azure", "", ("AZURE_OPENAI_API_KEY",), header="api-key", prefix="", price_id="azure", aliases=("azure-openai", "azure_openai"),
+        "azure", "", ("AZURE_OPENAI_API_KEY",), header="api-key", prefix="", price_id="azure",
+        aliases=("azure-openai", "azure_openai"),
         source="https://learn.microsoft.com/azure/ai-services/openai/reference", checked="2026-11-20",
     ),
     Row(
         "xai", "https://api.x.ai/v1", ("XAI_API_KEY",), price_id="x-ai", aliases=("grok",),
+        # In 37 of 37 recorded answers the completion tokens leave the reasoning out.
         quirks=Quirks(reasoning_in_output=False),
         source="https://docs.x.ai/docs/api-reference", checked="2026-11-20",
     ),
@@ -66,11 +72,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "mistral", "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), price_id="mistral",
+        # The usage stands in the last chunk anyway, in 102 of 102 recorded streams.
         quirks=Quirks(stream_usage=False, max_tokens="max_tokens"),
         source="https://docs.mistral.ai/api", checked="2026-11-20",
     ),
     Row(
-        "deepseek", "https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",), price_id="deepseek",
+        "deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), price_id="deepseek",
         quirks=Quirks(max_tokens="max_tokens"),
         source="https://api-docs.deepseek.com", checked="2026-11-20",
     ),
@@ -80,13 +87,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "perplexity", "https://api.perplexity.ai", ("PERPLEXITY_API_KEY", "PPLX_API_KEY"), price_id="perplexity",
-        quirks=Quirks(stream_usage=False, max_tokens="max_tokens"),
+        # The usage stands in every chunk; what is younger than the chat stands below /v1.
+        quirks=Quirks(stream_usage=False, max_tokens="max_tokens", paths={"embed": "/v1/embeddings"}),
         source="https://docs.perplexity.ai/api-reference", checked="2026-11-20",
     ),
     Row(
-        "together", "https://api.together.xyz/v1", ("TOGETHER_API_KEY",), price_id="together",
+        "together", "https://api.together.ai/v1", ("TOGETHER_API_KEY",), price_id="together",
         quirks=Quirks(max_tokens="max_tokens"),
-        source="https://docs.together.ai/docs/openai-api-compatibility", checked="2026-11-20",
+        source="https://docs.together.ai/docs/inference/openai-compatibility", checked="2026-11-20",
     ),
     Row(
         "fireworks", "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY",), price_id="fireworks",
@@ -94,7 +102,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "blackbox", "https://api.blackbox.ai", ("BLACKBOX_API_KEY",),
-        source="https://docs.blackbox.ai/api-reference/introduction", checked="2026-11-20",
+        source="https://docs.blackbox.ai/api-reference/sample-usage", checked="2026-11-20",
     ),
     Row(
         "cerebras", "https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",), price_id="cerebras",
@@ -103,6 +111,19 @@ ROWS: tuple[Row, ...] = (
     Row(
         "moonshot", "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY",), price_id="moonshotai",
         source="https://platform.moonshot.ai/docs/api/chat", checked="2026-11-20",
+    ),
+    Row(
+        "zai", "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY",), price_id="zai",
+        quirks=Quirks(max_tokens="max_tokens"),
+        source="https://docs.z.ai/api-reference", checked="2026-11-20",
+    ),
+    Row(
+        "venice", "https://api.venice.ai/api/v1", ("VENICE_API_KEY",),
+        source="https://docs.venice.ai/api-reference", checked="2026-11-20",
+    ),
+    Row(
+        "doubleword", "https://api.doubleword.ai/v1", ("DOUBLEWORD_API_KEY",), price_id="doubleword",
+        source="https://docs.doubleword.ai/inference-api", checked="2026-11-20",
     ),
     Row(
         "huggingface", "https://router.huggingface.co/v1", ("HF_TOKEN",),
@@ -130,3 +151,8 @@ ROWS: tuple[Row, ...] = (
         source="https://docs.claude.com/en/api/overview", checked="2026-11-20",
     ),
 )  # fmt: skip
+
+
+def row_named(name: str) -> Row | None:
+    """The row of this name or alias."""
+    return next((row for row in ROWS if name == row.name or name in row.aliases), None)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator
@@ -16,49 +17,60 @@ from ..dialects import dialect_named
 from ..dialects.base import Dialect, StreamReader, Written
 from ..errors import ConfigError, ConnectionFailed, GatewayError, ProtocolError, StreamInterrupted
 from ..policies.timers import Timers
-from ..runtime.http import HTTPOptions
+from ..runtime.client import library_of
 from ..types.call import Call, Handler
+from ..types.deployment import Deployment
 from ..types.reply import Reply
 from ..types.request import Request
-from ..types.response import Chunk, Folder, RawResponse
+from ..types.response import Answer, Chunk, Folder, RawResponse
 from ..types.secret import Credential, Secret
-from ..types.wire import WireRequest, WireResponse
+from ..types.wire import Clients, WireRequest, WireResponse
 from .base import Provider, refuse_verb, timers_of
-from .catalog import ROWS, Row
+from .catalog import Row, row_named
 
-__all__ = ["HTTPProvider", "row_named"]
+__all__ = ["HTTPProvider", "address"]
 
 ERROR_MAX_BYTES = 2**16  # of an error's body; the longest recorded is 6 KB
+ERROR_S = 5.0  # seconds for an error's body: a status alone says enough, and whoever retries is waiting
 HOLD_BACK_CHUNKS = 64  # pieces without content that may come before the first with some
 DRAIN_S = 0.1  # seconds for what follows the terminal event, so that the connection can be used again
+WORD_MAX = 200  # characters of an id that an upstream gives
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ADAPTER_FAILURES = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
+FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+"""Headers that say how a request travels; the engine writes them."""
 
-
-def row_named(kind: str) -> Row | None:
-    """The row of this kind or alias."""
-    return next((row for row in ROWS if kind == row.name or kind in row.aliases), None)
+if TYPE_CHECKING:
+    # To a type checker a key is a text, too, because `api_key="sk-…"` is as right as `api_key=Secret("sk-…")`.
+    Keys = Secret | str | list[Secret] | list[str] | None
+else:
+    Keys = Secret | list[Secret] | None
 
 
 class HTTPProvider(Provider):
     """
     A provider reached over HTTP, in the dialect of its catalog row.
 
+    A client of your own serves the colour that it is made for; calls of the other colour use connections of ours. It
+    stays open. After a fork it is for you to replace it.
+
     Raises:
         ConfigError: When it is bound without a key that it needs, or with an address that is none.
     """
 
-    row: ClassVar[Row]
+    api_key: Keys = Field(default=None, description="the key, or several: each becomes a deployment")
+    base_url: str = Field(default="", description="where it is, if not at its usual address")
+    headers: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="more headers for every request, in place of ours"
+    )
+    allow_http: bool = Field(
+        default=False, description="send keys and prompts unencrypted to a host that is not this one"
+    )
+    http_client: Any = Field(
+        default=None, exclude=True, repr=False, description="a blocking httpx or httpx2 client to use"
+    )
+    async_http_client: Any = Field(default=None, exclude=True, repr=False, description="the same for asyncio")
 
-    api_key: Secret | list[Secret] | None = Field(None, description="the key, or several: each becomes a deployment")
-    base_url: str = Field("", description="where it is, if not at its usual address")
-    headers: dict[str, str] = Field(default_factory=dict, description="more headers for every request")
-    allow_http: bool = Field(False, description="send keys and prompts unencrypted to a host that is not this one")
-    http_client: Any = Field(None, exclude=True, repr=False, description="a blocking httpx or httpx2 client to use")
-    async_http_client: Any = Field(None, exclude=True, repr=False, description="the same for asyncio")
-
-    _address: tuple[str, str] | None = PrivateAttr(None)
     _environ: Mapping[str, str] | None = PrivateAttr(None)
 
     def model_post_init(self, context: Any) -> None:
@@ -71,6 +83,8 @@ class HTTPProvider(Provider):
         for name, value in headers.items():
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"{name!r} is no header name")
+            if name.lower() in FRAMING:
+                raise ValueError(f"{name} is not yours to set; it says how the request travels")
             if not value.isascii() or not value.isprintable():
                 raise ValueError(f"the value of {name} must be printable ASCII, without line breaks")
         return {name.lower(): value for name, value in headers.items()}
@@ -85,67 +99,109 @@ class HTTPProvider(Provider):
                 raise ValueError(str(error)) from None
         return url
 
+    @field_validator("http_client")
+    @classmethod
+    def _is_blocking(cls, client: Any) -> Any:
+        return _client(client, "blocking")
+
+    @field_validator("async_http_client")
+    @classmethod
+    def _is_asyncio(cls, client: Any) -> Any:
+        return _client(client, "asyncio")
+
     # Where and with what.
+
+    @property
+    def row(self) -> Row:
+        """What the catalog says about it."""
+        row = row_named(self.kind)
+        assert row is not None, "every kind of HTTP provider has a row"
+        return row
 
     def url(self) -> str:
         """The base URL in force."""
         return self.base_url or self.row.base_url
 
     def place(self) -> tuple[str, str]:
-        """Origin and path of the base URL."""
-        if self._address is None:
-            url = self.url()
-            if not url:
-                raise ConfigError("base_url is missing; write where it is, with the version: https://…/v1")
-            origin, path = address(url)
-            host = (urlsplit(url).hostname or "").lower()
-            if origin.startswith("http:") and host not in LOOPBACK and not self.allow_http:
-                raise ConfigError(
-                    f"{origin} is not encrypted and not on this machine; use https, or say allow_http: true if the network is yours"
-                )
-            self._address = origin, path
-        return self._address
+        """
+        Origin and path of the base URL.
+
+        Raises:
+            ConfigError: If there is none, or a key would travel unencrypted to another host.
+        """
+        url = self.url()
+        if not url:
+            raise ConfigError("base_url is missing; write where it is, with the version: https://…/v1")
+        origin, path = address(url)
+        if origin.startswith("http:") and not self.allow_http and not _is_loopback(origin):
+            raise ConfigError(
+                f"{origin} is not encrypted and not on this machine; "
+                "use https, or say allow_http: true if the network is yours"
+            )
+        return origin, path
 
     def origin(self) -> str:
         return self.place()[0]
+
+    def usual(self) -> bool:
+        """Whether it is where a key out of the environment belongs."""
+        usual = self.row.base_url
+        return not self.base_url or (usual != "" and address(self.base_url)[0] == address(usual)[0])
 
     def secrets(self) -> list[Secret]:
         """
         Its keys: those given, else the one in the environment.
 
         A key from the environment goes to the usual address only: whoever names another address names its key.
+
+        Raises:
+            ConfigError: If it needs one and there is none; names the variable.
         """
-        if self.api_key is not None:
-            return self.api_key if isinstance(self.api_key, list) else [self.api_key]
-        if not self.row.key_env:
+        given = cast("Secret | list[Secret] | None", self.api_key)
+        if given is None:
+            return self._found()
+        if given == []:
+            raise ConfigError("api_key is an empty list; give a key, or leave it out")
+        # The same key twice would be a second deployment that fails with the first.
+        return list(dict.fromkeys(given)) if isinstance(given, list) else [given]
+
+    def _found(self) -> list[Secret]:
+        """The key in the environment."""
+        variables = self.row.key_env
+        if not variables:
             return []
-        names = " or ".join(self.row.key_env)
-        if self.base_url and self.row.base_url:
+        names = " or ".join(variables)
+        if not self.usual():
             raise ConfigError(f"api_key is missing; {names} is not used, because base_url is not its usual address")
         environ = os.environ if self._environ is None else self._environ
-        for name in self.row.key_env:
+        for name in variables:
             if environ.get(name):
-                return [Secret(environ[name])]
+                try:
+                    return [Secret(environ[name])]
+                except ConfigError as error:
+                    raise ConfigError(f"{name}: {error.message}") from None
         raise ConfigError(f"no key; set {names} in the environment, or api_key")
 
     def credentials(self) -> list[str]:
         return [secret.fingerprint for secret in self.secrets()] or [""]
 
+    def capabilities(self) -> frozenset[str] | None:
+        return self.row.capabilities
+
     def price_id(self) -> str:
         return self.row.price_id
-
-    def http_options(self) -> HTTPOptions:
-        return HTTPOptions(client=self.http_client, async_client=self.async_http_client)
 
     # Asking.
 
     def bind(self, model: str, key: int = 0) -> Handler:
         origin, path = self.place()
-        secrets = self.secrets()
-        credential = None
-        if secrets:
-            credential = Credential(secrets[key], origin, self.row.header, self.row.prefix)
-        return _Asker(self, dialect_named(self.row.dialect), origin, path, credential).ask
+        row, secrets = self.row, self.secrets()
+        if not secrets:
+            return _Asker(self, dialect_named(row.dialect), origin, path, None).ask
+        if row.header in self.headers:
+            raise ConfigError(f"headers: {row.header} carries the key; give it as api_key and nowhere else")
+        credential = Credential(secrets[key], origin, row.header, row.prefix)
+        return _Asker(self, dialect_named(row.dialect), origin, path, credential).ask
 
     def target(self, base: str, written: Written, request: Request) -> str:
         """Path and query of a request."""
@@ -157,36 +213,59 @@ class HTTPProvider(Provider):
         return [] if key is None else [("idempotency-key", key)]
 
 
+def _client(client: Any, color: Any) -> Any:
+    """
+    A client that can be sent with.
+
+    Raises:
+        ValueError: If it is none of this colour.
+    """
+    if client is not None:
+        try:
+            library_of(client, color)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    return client
+
+
 def address(url: str) -> tuple[str, str]:
     """
     Origin and path of a base URL.
 
     Raises:
-        ConfigError: If it is none, or carries what does not belong in it.
+        ConfigError: If it is none, or carries what does not belong in it. What it carries is not shown.
     """
+    url = url.strip()
+    if any(not c.isprintable() or c == " " for c in url):
+        raise ConfigError("base_url holds a blank or a control character")
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{parts.scheme or url!r} is no address; write https://host/v1")
-    if parts.username is not None or parts.password is not None:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode(), parts.port
+    except ValueError:
+        raise ConfigError("base_url is not a URL; write https://host/v1") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"base_url is no address of a server ({parts.scheme or 'no scheme'}); write https://host/v1")
+    if "@" in parts.netloc:
         raise ConfigError("base_url holds a user name or a password; give the key as api_key")
     if parts.query or parts.fragment:
         raise ConfigError("base_url holds a query or a fragment; leave it at the path")
-    if any(not c.isprintable() or c == " " for c in url.strip()):
-        raise ConfigError("base_url holds a blank or a control character")
-    host = parts.hostname.lower().encode("idna").decode() if not parts.hostname.isascii() else parts.hostname.lower()
-    host = f"[{host}]" if ":" in host else host
-    port = port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{host}:{port}", parts.path.rstrip("/")
+    if port is None:
+        port = 443 if parts.scheme == "https" else 80
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}", parts.path.rstrip("/")
+
+
+def _is_loopback(origin: str) -> bool:
+    host = urlsplit(origin).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Asker:
     """One provider, one key: asks and reads."""
 
-    __slots__ = ("_base", "_credential", "_dialect", "_fixed", "_origin", "_provider", "_quirks")
+    __slots__ = ("_base", "_clients", "_credential", "_dialect", "_fixed", "_origin", "_own", "_provider", "_quirks")
 
     def __init__(
         self, provider: HTTPProvider, dialect: Dialect, origin: str, base: str, credential: Credential | None
@@ -197,34 +276,38 @@ class _Asker:
         self._origin = origin
         self._base = base
         self._credential = credential
-        self._fixed = [
-            ("content-type", "application/json"),
-            ("accept-encoding", "identity"),
-            ("user-agent", "llmgate"),
-            *provider.headers.items(),
-        ]
+        self._own = provider.headers
+        ours = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "llmgate"}
+        self._fixed = list((ours | self._own).items())
+        self._clients: Clients | None = None
+        if provider.http_client is not None or provider.async_http_client is not None:
+            self._clients = Clients(provider.http_client, provider.async_http_client)
 
     async def ask(self, call: Call) -> Reply:
         request = call.request
         if request.verb not in self._dialect.verbs:
             raise refuse_verb(self._provider.label(), request.verb, self._dialect.verbs)
         timers = timers_of(call)
-        response = await self._sent(call, request, timers)
+        response: WireResponse | None = None
         try:
+            response = await self._sent(call, request, timers)
             if response.status >= 300:
                 raise await self._error(call, response, timers)
             if request.stream:
                 return await self._streamed(call, response, timers)
             return await self._whole(call, response, timers)
         except BaseException as error:
-            await response.close()
+            if response is not None:
+                await response.close()
             if isinstance(error, GatewayError):
-                _attribute(error, call, response)
+                self.attribute(error, call.deployment, response)
             raise
 
     async def _sent(self, call: Call, request: Request, timers: Timers) -> WireResponse:
         written = self._dialect.write_request(request, self._quirks)
-        headers = self._fixed + written.headers if written.headers else self._fixed
+        headers = self._fixed
+        if written.headers:
+            headers = headers + [line for line in written.headers if line[0] not in self._own]
         extra = self._provider.request_headers(call)
         wire = WireRequest(
             written.method,
@@ -234,6 +317,7 @@ class _Asker:
             written.body,
             self._credential,
             timers.clocks.wire,
+            self._clients,
         )
         try:
             return await call.runtime.send(wire, timers.until)
@@ -241,29 +325,34 @@ class _Asker:
             raise timers.expired(call.runtime.now()) from None
 
     async def _whole(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
-        body = await _body(call, response, timers, None)
-        request = call.request
-        if request.verb == "request":
-            answer = RawResponse(status=response.status, headers=dict(response.headers), content=body)
-        else:
-            try:
-                answer = self._dialect.read_response(request, body, self._quirks)
-            except ADAPTER_FAILURES as error:
-                raise ProtocolError(f"the answer is not what the {self._dialect.name} format promises: {_named(error)}") from error
+        try:
+            body = await _body(response, timers.until)
+        except TimeoutError:
+            raise timers.expired(call.runtime.now()) from None
+        answer = self._read(call.request, response, body)
         return Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
+
+    def _read(self, request: Request, response: WireResponse, body: bytes) -> Answer:
+        if request.verb == "request":
+            return RawResponse(status=response.status, headers=dict(response.headers), content=body)
+        try:
+            return self._dialect.read_response(request, body, self._quirks)
+        except ADAPTER_FAILURES as error:
+            said = f"the answer is not what the {self._dialect.name} format promises: {_named(error)}"
+            raise ProtocolError(said) from error
 
     async def _error(self, call: Call, response: WireResponse, timers: Timers) -> GatewayError:
         if response.status < 400:
-            where = urlsplit(response.headers.get("location", "")).hostname or "somewhere else"
-            return ProtocolError(f"the upstream redirects to {where[:100]}; redirects are not followed", status=502)
+            where = _host_of(response.headers.get("location", "")) or "somewhere else"
+            return ProtocolError(f"the upstream redirects to {where}; redirects are not followed", status=502)
         try:
-            body = await _body(call, response, timers, ERROR_MAX_BYTES)
-        except (ConnectionFailed, ProtocolError):
+            body = await _body(response, min(timers.until, call.runtime.now() + ERROR_S), ERROR_MAX_BYTES)
+        except (TimeoutError, ConnectionFailed, ProtocolError):
             body = b""  # The status says enough.
         return self._dialect.read_error(response.status, response.headers, body)
 
     async def _streamed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
-        stream = _StreamSource(call, response, timers, self._dialect.reader(call.request, self._quirks))
+        stream = _StreamSource(self, call, response, timers, self._dialect.reader(call.request, self._quirks))
         # Whatever fails before the first content is an exception here, where it can be repaired.
         first = await stream.first()
         reply = Reply(
@@ -276,13 +365,35 @@ class _Asker:
         reply.first_token_s = timers.first_token_s
         return reply
 
+    def attribute(self, error: GatewayError, deployment: Deployment | None, response: WireResponse | None) -> None:
+        """Say in an error whom it came from, and see to it that it does not repeat the key that was sent."""
+        if error.deployment is None and deployment is not None:
+            error.deployment = deployment.name
+        if error.request_id is None and response is not None:
+            error.request_id = _request_id(response.headers)
+        if self._credential is not None:
+            _forget(self._credential.secret, error)
+
+
+def _forget(secret: Secret, error: GatewayError) -> None:
+    """An upstream may repeat what it was sent, and not every key looks like one."""
+    if secret.reveal() in f"{error.args} {error.code} {error.request_id}":
+        error.args = tuple(_without(secret, arg) for arg in error.args)
+        error.code, error.request_id = _without(secret, error.code), _without(secret, error.request_id)
+
+
+def _without(secret: Secret, value: Any) -> Any:
+    return value.replace(secret.reveal(), "[redacted]") if isinstance(value, str) else value
+
 
 class _StreamSource:
     """Reads bytes, has them understood, and watches the clocks."""
 
-    __slots__ = ("_ended", "_now", "_reader", "_response", "_seen", "_timers")
+    __slots__ = ("_asker", "_deployment", "_ended", "_now", "_reader", "_response", "_seen", "_timers")
 
-    def __init__(self, call: Call, response: WireResponse, timers: Timers, reader: StreamReader) -> None:
+    def __init__(self, asker: _Asker, call: Call, response: WireResponse, timers: Timers, reader: StreamReader) -> None:
+        self._asker = asker
+        self._deployment = call.deployment
         self._now = call.runtime.now
         self._response = response
         self._timers = timers
@@ -302,36 +413,43 @@ class _StreamSource:
                 return held
 
     async def next(self) -> Sequence[Chunk]:
-        reader, timers = self._reader, self._timers
-        while not self._ended:
-            if reader.terminated:
-                return await self._drain()
-            try:
-                data = await self._response.read(timers.until)
-            except TimeoutError:
-                raise self._interrupted(timers.expired(self._now())) from None
-            except ConnectionFailed as error:
-                raise self._interrupted(error) from None
-            try:
-                if data:
-                    chunks = reader.feed(data)
-                else:
-                    self._ended = True
-                    chunks = reader.end()
-            except StreamInterrupted as error:
-                raise self._interrupted(error) from None
-            except ADAPTER_FAILURES as error:
-                raise ProtocolError(f"an event of the stream is not what its format promises: {_named(error)}") from error
-            now = self._now()
-            timers.bytes_came(now)
-            if chunks:
-                for chunk in chunks:
-                    if chunk.has_content:
-                        timers.content_came(now)
-                        break
-                self._seen.extend(chunks)
-                return chunks
+        """The next pieces; none at the end of a stream that said that it had ended."""
+        try:
+            while not self._ended:
+                if self._reader.terminated:
+                    return await self._drain()
+                chunks = await self._read()
+                if chunks:
+                    return chunks
+        except GatewayError as error:
+            self._asker.attribute(error, self._deployment, self._response)
+            raise
         return ()
+
+    async def _read(self) -> list[Chunk]:
+        """What the next bytes bring."""
+        reader, timers = self._reader, self._timers
+        try:
+            data = await self._response.read(timers.until)
+            if data:
+                chunks = reader.feed(data)
+            else:
+                self._ended = True
+                chunks = reader.end()
+        except TimeoutError:
+            raise self._interrupted(timers.expired(self._now())) from None
+        except (ConnectionFailed, StreamInterrupted) as error:
+            raise self._interrupted(error) from None
+        except ADAPTER_FAILURES as error:
+            raise ProtocolError(f"an event of the stream is not what its format promises: {_named(error)}") from error
+        now = self._now()
+        timers.bytes_came(now)
+        for chunk in chunks:
+            if chunk.has_content:
+                timers.content_came(now)
+                break
+        self._seen.extend(chunks)
+        return chunks
 
     async def _drain(self) -> Sequence[Chunk]:
         self._ended = True
@@ -352,20 +470,17 @@ class _StreamSource:
         )
 
 
-async def _body(call: Call, response: WireResponse, timers: Timers, limit: int | None) -> bytes:
-    """The whole body, or its first `limit` bytes."""
+async def _body(response: WireResponse, until: float, limit: int | None = None) -> bytes:
+    """The whole body, or its first `limit` bytes and a little."""
     parts: list[bytes] = []
     size = 0
-    read, until = response.read, timers.until
-    try:
-        while data := await read(until):
-            parts.append(data)
-            size += len(data)
-            if limit is not None and size >= limit:
-                await response.close()
-                break
-    except TimeoutError:
-        raise timers.expired(call.runtime.now()) from None
+    read = response.read
+    while data := await read(until):
+        parts.append(data)
+        size += len(data)
+        if limit is not None and size >= limit:
+            await response.close()
+            break
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -376,17 +491,18 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     for name in REQUEST_ID_HEADERS:
         value = headers.get(name)
         if value:
-            return value[:200]
+            return value[:WORD_MAX]
     return None
 
 
-def _attribute(error: GatewayError, call: Call, response: WireResponse) -> None:
-    if error.deployment is None and call.deployment is not None:
-        error.deployment = call.deployment.name
-    if error.request_id is None:
-        error.request_id = _request_id(response.headers)
+def _host_of(location: str) -> str:
+    try:
+        return (urlsplit(location).hostname or "")[:WORD_MAX]
+    except ValueError:
+        return ""
 
 
 def _named(error: BaseException) -> str:
     """The error without what it may quote from an answer."""
-    return f"{type(error).__name__} {error.args[0]!r}"[:100] if isinstance(error, KeyError | IndexError) else type(error).__name__
+    name = type(error).__name__
+    return f"{name} {error.args[0]!r}"[:100] if isinstance(error, KeyError | IndexError) and error.args else name

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, urlsplit
+
 from pydantic import Field, field_validator
 
 from ..dialects.base import Written
 from ..errors import ConfigError
 from ..types.request import Request
-from .catalog import ROWS, Row
+from .catalog import ROWS, Row, row_named
 from .http import HTTPProvider
 
 __all__ = ["AzureOpenAI", "OpenAI", "OpenAICompatible"]
 
-
-def _row(name: str) -> Row:
-    return next(row for row in ROWS if row.name == name)
+DIALECT = "openai_chat"
 
 
 class OpenAI(HTTPProvider):
     """OpenAI. The key comes from `api_key` or `OPENAI_API_KEY`."""
 
     kind = "openai"
-    row = _row("openai")
 
 
 class OpenAICompatible(HTTPProvider):
@@ -33,21 +32,21 @@ class OpenAICompatible(HTTPProvider):
     """
 
     kind = "openai-compatible"
-    row = _row("openai-compatible")
 
-    vendor: str = Field("", description="a row of the catalog")
+    vendor: str = Field(default="", description="a row of the catalog")
 
     @property
-    def row(self) -> Row:  # type: ignore[override]
-        return _row(self.vendor or "openai-compatible")
+    def row(self) -> Row:
+        return row_named(self.vendor) or super().row
 
     @field_validator("vendor")
     @classmethod
     def _known(cls, vendor: str) -> str:
-        rows = [row.name for row in ROWS if row.dialect == "openai_chat"]
-        if vendor and vendor not in rows:
-            raise ValueError(f"there is no vendor {vendor!r}; known are {', '.join(rows)}")
-        return vendor
+        row = row_named(vendor)
+        if vendor and (row is None or row.dialect != DIALECT):
+            known = ", ".join(row.name for row in ROWS if row.dialect == DIALECT)
+            raise ValueError(f"there is no vendor {vendor!r}; known are {known}")
+        return row.name if row is not None else ""
 
     def label(self) -> str:
         return self.name or self.vendor or self.kind
@@ -61,21 +60,36 @@ class AzureOpenAI(HTTPProvider):
     """
 
     kind = "azure"
-    row = _row("azure")
 
-    resource: str = Field("", description="the resource's name: https://NAME.openai.azure.com")
-    api_version: str = Field("", description="such as 2024-10-21; empty: the v1 paths, which need none")
+    resource: str = Field(
+        default="", pattern="^[A-Za-z0-9-]*$", description="the resource's name: https://NAME.openai.azure.com"
+    )
+    api_version: str = Field(
+        default="", pattern="^[A-Za-z0-9-]*$", description="such as 2024-10-21; empty: the v1 paths, which need none"
+    )
 
     def url(self) -> str:
         url = self.base_url or (f"https://{self.resource}.openai.azure.com" if self.resource else "")
         if not url:
             raise ConfigError("resource or base_url is missing; write resource: NAME for https://NAME.openai.azure.com")
-        url = url.rstrip("/")
-        return url if "/openai" in url else f"{url}/openai" if self.api_version else f"{url}/openai/v1"
+        if urlsplit(url).path.strip("/"):
+            return url  # whoever writes a path writes the whole of it
+        return f"{url.rstrip('/')}/openai" if self.api_version else f"{url.rstrip('/')}/openai/v1"
+
+    def usual(self) -> bool:
+        # The address is the resource's, so there is no one place; but all of them are Microsoft's.
+        host = urlsplit(self.url()).hostname or ""
+        return host.endswith(AZURE_HOSTS)
 
     def target(self, base: str, written: Written, request: Request) -> str:
         if not self.api_version:
             return base + written.path
-        middle = f"/deployments/{request.model}" if request.model else ""
-        return f"{base}{middle}{written.path}?api-version={self.api_version}"
+        # `/openai` has a path for each deployment, `/models` is told in the body.
+        deployment = (
+            f"/deployments/{quote(request.model, safe='')}" if request.model and base.endswith("/openai") else ""
+        )
+        mark = "&" if "?" in written.path else "?"
+        return f"{base}{deployment}{written.path}{mark}api-version={self.api_version}"
 
+
+AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com", ".openai.azure.us")
