@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import marshal
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,31 +21,55 @@ def loads(data: bytes | str) -> Any:
     """
     Read JSON that somebody else wrote.
 
-    NaN and Infinity are refused, nesting is bounded, a lone surrogate or invalid UTF-8 becomes U+FFFD;
-    a repeated key keeps its last value.
+    NaN, Infinity and numbers beyond any float (`1e999`) are refused, and so is nesting deeper than 200. A repeated key
+    keeps its last value, half of a character pair and invalid UTF-8 become U+FFFD, a byte order mark is skipped.
 
     Raises:
         ValueError: If it is not JSON.
     """
     try:
-        return pydantic_core.from_json(data, allow_inf_nan=False)
-    except ValueError:
-        return _tolerant(data)
+        value = pydantic_core.from_json(data, allow_inf_nan=False)
+    except (ValueError, TypeError):
+        # A str with half of a character pair is no str to the reader.
+        value = pydantic_core.from_json(_mended(data), allow_inf_nan=False)
+    # The reader makes an infinity of a number that no float can hold. Looking for one in Python would cost more than
+    # reading did; marshal writes all floats as their eight bytes, in one step of C.
+    written = marshal.dumps(value, _NO_REFERENCES)
+    if (_INFINITY in written or _MINUS_INFINITY in written) and _has_infinity(value):
+        raise ValueError("a number is too large for a float")
+    return value
 
 
-def _tolerant(data: bytes | str) -> Any:
-    """The slow way, for text that the strict reader refuses: broken UTF-8, lone surrogates."""
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-        # A lone surrogate survives json.loads and breaks whoever encodes it later.
-        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+_NO_REFERENCES = 2  # marshal's version; later ones keep a table of what they have written, for nothing here
+_INFINITY, _MINUS_INFINITY = (marshal.dumps(infinity, _NO_REFERENCES) for infinity in (math.inf, -math.inf))
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+def _has_infinity(value: Any) -> bool:
+    """Whether there is one in truth: a very long whole number may hold the same bytes."""
+    if isinstance(value, dict):
+        return any(map(_has_infinity, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_infinity, value))
+    return isinstance(value, float) and math.isinf(value)
+
+
+def _mended(data: bytes | str) -> str:
+    """The text as it was meant, where broken characters are all that is wrong with it."""
+    if isinstance(data, str):
+        data = data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    else:
+        data = data.decode("utf-8", "replace")
+    return _ESCAPE.sub(_whole_character, data.removeprefix("\ufeff"))
+
+
+# A pair of halves, half of one, or any other escape: in `\\ud800` the first backslash escapes the second and no half.
+_ESCAPE = re.compile(
+    r"\\u(?i:d[89ab][\da-f]{2}) \\u(?i:d[c-f][\da-f]{2}) | \\(u(?i:d[89a-f][\da-f]{2})) | \\.", re.ASCII | re.VERBOSE
+)
+
+
+def _whole_character(match: re.Match[str]) -> str:
+    return "\ufffd" if match[1] else match[0]
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -98,8 +125,8 @@ class WireRequest:
     method: str
     origin: str
     target: str
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)
     credential: Credential | None = None
     timeouts: WireTimeouts = field(default_factory=WireTimeouts)
     clients: Clients | None = None
