@@ -26,7 +26,7 @@ from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Model, Models, RawResponse, Response, ToolCall
 from ..types.wire import dumps, loads
 from .anthropic_errors import error_of, write_error
-from .anthropic_requests import MISSHAPEN, encoded, read_chat, write_chat
+from .anthropic_requests import read_chat, write_chat
 from .anthropic_streams import Reader, Writer
 from .anthropic_words import (
     FINISH,
@@ -41,6 +41,7 @@ from .anthropic_words import (
     write_usage,
 )
 from .base import Quirks, StreamReader, StreamWriter, Written
+from .shapes import MISSHAPEN, encoded
 
 __all__ = ["VERSION", "AnthropicMessages"]
 

@@ -16,8 +16,9 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import dumps
 from .anthropic_words import THINKING, Json, json_object
+from .shapes import MISSHAPEN, encoded, misshapen
 
-__all__ = ["ANSWER_TOKENS", "HINTS", "MISSHAPEN", "NEUTRAL", "THINKING_TOKENS", "encoded", "read_chat", "write_chat"]
+__all__ = ["ANSWER_TOKENS", "HINTS", "NEUTRAL", "THINKING_TOKENS", "read_chat", "write_chat"]
 
 ANSWER_TOKENS = 4096  # Messages wants a limit; Claude 3 Haiku, the smallest, writes no more than this
 
@@ -52,9 +53,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 HINTS = frozenset({"prediction", "prompt_cache_key", "prompt_cache_retention", "stream_options"})
 """OpenAI's parameters that make an answer faster or cheaper and nothing else. Usage comes in any case."""
 
-MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
-"""What looking into JSON raises that is not what its format promises."""
-
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 """What Anthropic refuses in the id of a tool call; other upstreams write `functions.weather:0`."""
 
@@ -66,26 +64,6 @@ https://platform.claude.com/docs/en/build-with-claude/effort (checked 2026-11-20
 
 _OF_TOOLS = ("caller", "cache_control", "is_error", "toolset_name")
 """What Anthropic knows about a call or a result that OpenAI does not."""
-
-
-def misshapen(part: str, error: BaseException) -> BadRequest:
-    """The error for a part of a request that is not what it should be. Nothing of the part itself is quoted."""
-    if isinstance(error, KeyError):
-        return BadRequest(f"{part}: {error.args[0]!r} is missing")
-    return BadRequest(f"{part}: it is not of the shape that the API describes")
-
-
-def encoded(body: Any) -> bytes:
-    """
-    The body as JSON.
-
-    Raises:
-        BadRequest: If it cannot be said in JSON.
-    """
-    try:
-        return dumps(body)
-    except (TypeError, ValueError) as error:
-        raise BadRequest(f"the request is not JSON: {error}") from None
 
 
 # --- ours → theirs ----------------------------------------------------------------------------------------------------

@@ -89,8 +89,9 @@ CODES: Mapping[str, Kind] = MappingProxyType(
                 1261 context_length_error context_length_exceeded context_window_exceeded exceed_context_size_error
                 model_max_prompt_tokens_exceeded prompt_too_long too_many_prompt_tokens""",
             ContentFiltered: """
-                1301 content_filter content_filter_error content_policy_violation content_violation
-                data_inspection_failed datainspectionfailed moderation_blocked responsibleaipolicyviolation
+                1301 bio_policy content_filter content_filter_error content_policy_violation content_violation
+                data_inspection_failed datainspectionfailed image_content_policy_violation
+                misalignment_policy_violation moderation_blocked responsibleaipolicyviolation
                 sensitive_words_detected""",
         }.items()
         for code in codes.split()
@@ -196,6 +197,22 @@ TYPES: Mapping[str, Kind] = MappingProxyType(
         "tokens": RateLimited,
         "tool_use_failed": BadRequest,
         "validation_error": BadRequest,
+        # What a failed Response says of the request (`ResponseError`)
+        "data_residency_mismatch": BadRequest,
+        "empty_image_file": BadRequest,
+        "failed_to_download_image": BadRequest,
+        "image_file_not_found": BadRequest,
+        "image_file_too_large": BadRequest,
+        "image_parse_error": BadRequest,
+        "image_too_large": BadRequest,
+        "image_too_small": BadRequest,
+        "invalid_base64_image": BadRequest,
+        "invalid_image": BadRequest,
+        "invalid_image_format": BadRequest,
+        "invalid_image_mode": BadRequest,
+        "invalid_image_url": BadRequest,
+        "invalid_prompt": BadRequest,
+        "unsupported_image_media_type": BadRequest,
     }
 )
 """Types too broad to overrule a status, in lower case; whatever is not listed is `UpstreamError`."""

@@ -98,15 +98,18 @@ class Reader:
                     raise ProtocolError(f"an event of the stream is no JSON: {excerpt(data)}") from None
                 continue
             try:
-                odd = "choices" not in event or "error" in event
-                if kind == b"error" or (odd and self._proof and is_error(event)):
+                if kind == b"error":
                     raise error_of(None, {}, event)
                 self._read_event(event, chunks)
             except _MALFORMED as error:
                 raise ProtocolError(f"an event of the stream has an unknown shape: {excerpt(data)}") from error
+            if self.terminated:  # by an event that says so; chat has none
+                break
         return chunks
 
     def _read_event(self, event: Json, chunks: list[Chunk]) -> None:
+        if ("choices" not in event or "error" in event) and self._proof and is_error(event):
+            raise error_of(None, {}, event)
         usage: Usage | None = None
         if "usage" in event and event["usage"]:
             usage = usage_of(event, event["usage"], self._reasoning_in_output)

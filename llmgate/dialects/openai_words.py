@@ -69,8 +69,10 @@ DETAILS: Mapping[str, Mapping[str, str]] = {
         "reasoning_tokens": "reasoning_tokens",
         "audio_tokens": "output_audio_tokens",
     },
+    "input_tokens_details": {"cached_tokens": "cache_read_tokens", "cache_write_tokens": "cache_write_tokens"},
+    "output_tokens_details": {"reasoning_tokens": "reasoning_tokens"},
 }
-"""Counts inside of others."""
+"""Counts inside of others, in chat's words and in those of Responses."""
 
 COUNTS: Mapping[str, str] = {
     "prompt_tokens": "input_tokens",
