@@ -563,4 +563,12 @@ def build(
                     f"there is no provider {target.provider!r}; {suggestion(target.provider, named)}",
                     path=f"routes.{route}",
                 )
+            region = named[target.provider].region
+            if section.region and region != section.region:
+                # Refused now and not left out later: data that may not go there must not depend on who is healthy.
+                raise ConfigError(
+                    f"the route insists on region {section.region!r}, and {target.provider} is in {region or 'none'!r}; "
+                    f"say region: {section.region} there if it is, or take it out of the route",
+                    path=f"routes.{route}.region",
+                )
     return Pipeline(settings, named, Layers(settings, middleware), stats)

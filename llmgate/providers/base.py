@@ -70,7 +70,7 @@ class Provider(BaseModel, Face):
     models_info: dict[str, ModelInfo] = Field(
         default_factory=dict, alias="models", description="what is known about single models"
     )
-    region: str = Field(default="", description="where the data goes; routes may insist on one")
+    region: str = Field(default="", description="where the data goes; routes may insist on a region")
 
     _lone: dict[str, Alone] = PrivateAttr(default_factory=dict)
 

@@ -59,7 +59,7 @@ class Deployment:
         capabilities: What it can do; None if nobody said, then everything is tried.
         context_window: Tokens the model can read and write together, None if unknown.
         weight: Share of the traffic under `weighted`.
-        region: Where the data goes; a hard filter where a route asks for one.
+        region: Where the data goes; a route that insists on a region takes no deployment of another.
         price: Price from the configuration; None: look it up.
         priced: Computes an answer's cost.
     """
