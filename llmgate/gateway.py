@@ -7,6 +7,7 @@ are not its own.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
 import sys
@@ -151,12 +152,16 @@ class Gateway(Face):
 
     def _later(self, settle: Callable[[], None]) -> None:
         """
-        Settle what somebody dropped, outside of every lock: on this thread's event loop if it has one, else with the next
-        call or look at the gateway. Only a deque is touched here, because the garbage collector calls this.
+        Settle what somebody dropped, outside of every lock: on this thread's event loop if it has one, else on a thread
+        for this moment, for somebody may be waiting for what is given back. Nothing is locked here, because the garbage
+        collector calls this.
         """
         self._dropped.append(settle)
         if _inside_loop():
-            sys.modules["asyncio"].get_running_loop().call_soon(self._settle_dropped)
+            asyncio.get_running_loop().call_soon(self._settle_dropped)
+            return
+        with suppress(RuntimeError):  # the interpreter is ending, and nobody waits any more
+            _thread.start_new_thread(self._settle_dropped, ())
 
     def _settle_dropped(self) -> None:
         while self._dropped:

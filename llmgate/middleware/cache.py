@@ -15,6 +15,7 @@ from ..policies.cache_key import CacheKey, KeyHash, Scope
 from ..policies.cacheable import CACHED_VERBS, Cacheable
 from ..stores.base import Entry, Holdings, Store
 from ..types.call import CacheControl, Call, Handler
+from ..types.deployment import Deployment
 from ..types.entry import dump, load
 from ..types.reply import Reply
 from ..types.request import Verb
@@ -263,15 +264,14 @@ class Caching:
         if await shelf.use(call, shelf.store.put, key, entry, call.runtime.now(), namespace):
             shelf.stats.stores += 1
 
-    def payload(self, answer: Answer, reply: Reply) -> bytes | None:
+    def payload(self, answer: Answer, deployment: Deployment | None, request_id: str | None) -> bytes | None:
         """What is kept of an answer; None if it is not to be kept, or cannot be."""
         try:
             if not self._cacheable.answer(answer):
                 return None
-            deployment = reply.deployment
             if deployment is not None:
                 answer.deployment, answer.provider = deployment.name, deployment.provider
-            answer.request_id = answer.request_id or reply.request_id
+            answer.request_id = answer.request_id or request_id
             payload = dump(answer)
         except Exception:
             # An answer that is no JSON, or no answer at all; that is not for the cache to complain about.
@@ -315,13 +315,15 @@ class Caching:
 class _Record:
     """Watches one answer pass, and keeps it when it is whole."""
 
-    __slots__ = ("_caching", "_call", "_folder", "_key", "_payload", "_reply", "_room")
+    __slots__ = ("_caching", "_call", "_deployment", "_folder", "_key", "_payload", "_request_id", "_room")
 
     def __init__(self, caching: Caching, call: Call, key: bytes, reply: Reply) -> None:
         self._caching = caching
         self._call = call
         self._key = key
-        self._reply = reply
+        # Not the reply itself: it would hold itself, and one that is dropped would not be gone at once.
+        self._deployment = reply.deployment
+        self._request_id = reply.request_id
         self._folder: Folder | None = None
         self._payload: bytes | None = None
         self._room = caching.max_answer_bytes
@@ -330,7 +332,7 @@ class _Record:
         whole = chunks[0].whole if chunks else None
         if whole is not None:
             # Written down at once: whoever stands further out may change it.
-            self._payload = self._caching.payload(whole, self._reply)
+            self._payload = self._caching.payload(whole, self._deployment, self._request_id)
         elif self._room >= 0:
             if self._folder is None:
                 self._folder = Folder()
@@ -345,6 +347,6 @@ class _Record:
     async def store(self) -> None:
         payload = self._payload
         if self._folder is not None:
-            payload = self._caching.payload(self._folder.answer(), self._reply)
+            payload = self._caching.payload(self._folder.answer(), self._deployment, self._request_id)
         if payload is not None:
             await self._caching.keep(self._call, self._key, payload)

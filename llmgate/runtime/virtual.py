@@ -64,8 +64,15 @@ class VirtualRuntime:
 
     def run_until_idle(self) -> None:
         """Run until no task is left that could go on."""
-        while self._ready or self._timers:
-            self._step()
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Let one task go to its next wait, or the time to the next timer; False if there is neither."""
+        if not self._ready and not self._timers:
+            return False
+        self._step()
+        return True
 
     def _step(self) -> None:
         if not self._ready:

@@ -70,16 +70,18 @@ class CallStats:
                 self._end(call, Outcome.of(error), None, None)
                 raise
             ready_s = call.runtime.now() - call.started
+            # Not the reply itself: it would hold itself, and one that is dropped would not be gone at once.
+            cached = reply.cached
 
             def settle(outcome: Outcome) -> None:
-                self._end(call, outcome, reply, ready_s)
+                self._end(call, outcome, cached, ready_s)
 
             reply.on_end(settle)
             return reply
 
         return counted
 
-    def _end(self, call: Call, outcome: Outcome, reply: Reply | None, ready_s: float | None) -> None:
+    def _end(self, call: Call, outcome: Outcome, cached: str | None, ready_s: float | None) -> None:
         total_s = call.runtime.now() - call.started
         trail, usage = call.trail, outcome.usage
         name = outcome.error.kind if isinstance(outcome.error, GatewayError) else outcome.name
@@ -88,9 +90,9 @@ class CallStats:
             self._outcomes[name] += 1
             self._attempts += len(trail.attempts)
             self._latency.add(total_s)
-            if reply is not None and ready_s is not None:
-                if reply.cached is not None:
-                    self._cached[reply.cached] += 1
+            if cached is not None:
+                self._cached[cached] += 1
+            if ready_s is not None:
                 self._first.add(ready_s)
                 self._overhead.add(max(ready_s - trail.upstream_s - trail.waited_s, 0.0))
             if usage is not None:

@@ -236,4 +236,6 @@ class Reply:
             _told(iter(self._settles), outcome)
         else:
             self.later(partial(_told, iter(self._settles), outcome))
+        # Who records warnings keeps their source; the connection must not be kept with it.
+        self._source, self._close, self._settles = _nothing, None, []
         warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)
