@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..errors import ConfigError
 
@@ -17,18 +17,20 @@ class Secret:
     Holds a key. Printing, formatting, iterating and pickling do not show it; `reveal()` does.
 
     Raises:
-        ConfigError: If the value could not stand in an HTTP header.
+        ConfigError: If the value could not stand in an HTTP header. It tells why and not what.
     """
 
     __slots__ = ("_value",)
+    _value: str
 
     def __init__(self, value: str | Secret) -> None:
-        text = value.reveal() if isinstance(value, Secret) else value
-        if not text.strip():
-            raise ConfigError("the key is empty")
-        # h11 refuses these only when the request is sent, long after a permit was taken.
-        if any(c in text for c in "\r\n\0") or not text.isascii():
-            raise ConfigError("the key holds a line break, a NUL or a character outside ASCII; was it pasted whole?")
+        text = value._value if isinstance(value, Secret) else value
+        problem = _problem(text)
+        if problem is not None:
+            # A traceback may be shown with what stood in its frames, and a key with a slip in it is still a key.
+            del value, text
+            self._value = ""  # for the repr, which is shown then, too
+            raise ConfigError(problem)
         self._value = text
 
     def reveal(self) -> str:
@@ -38,7 +40,10 @@ class Secret:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that tell two keys apart and tell nothing about either."""
-        return hmac.digest(b"llmgate.secret", self._value.encode(), hashlib.sha256).hex()[:16]
+        return self._digest().hex()[:16]
+
+    def _digest(self) -> bytes:
+        return hmac.digest(b"llmgate.secret", self._value.encode(), hashlib.sha256)
 
     def __repr__(self) -> str:
         return f"Secret(sha256:{self.fingerprint[:6]})"
@@ -49,7 +54,8 @@ class Secret:
         return repr(self)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+        # Digests are of one length, so the time taken does not tell that of the key.
+        return isinstance(other, Secret) and hmac.compare_digest(self._digest(), other._digest())
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -57,8 +63,16 @@ class Secret:
     def __bool__(self) -> bool:
         return True
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret does not pickle; give the other process its own key")
+
+    __getstate__ = __reduce__  # the default hands out what stands in the slots
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -71,15 +85,31 @@ class Secret:
         )
 
 
+def _problem(value: object) -> str | None:
+    """Why a value can be no key."""
+    if not isinstance(value, str):
+        return "a key is a string"
+    if not value.strip():
+        return "the key is empty"
+    # h11 refuses these only when the request is sent, long after a permit was taken.
+    if not value.isascii() or not value.isprintable():
+        return "the key holds a line break, a NUL or a character outside ASCII; was it pasted whole?"
+    if value != value.strip():
+        return "the key begins or ends with a space; was it pasted with what stood around it?"
+    return None
+
+
 def _validated(value: object) -> Secret:
     if isinstance(value, Secret):
         return value
-    if not isinstance(value, str):
-        raise ValueError("a key is a string")
-    try:
-        return Secret(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+    problem = _problem(value)
+    if problem is None:
+        return Secret(cast(str, value))
+    from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+    # Whose text shows what was refused; so it is given something else to show.
+    details = InitErrorDetails(type=PydanticCustomError("secret", "{problem}", {"problem": problem}), input="(a key)")
+    raise ValidationError.from_exception_data("Secret", [details])
 
 
 @dataclass(frozen=True, slots=True)
