@@ -17,7 +17,9 @@ __all__ = ["DIALECTS", "dialect_named"]
 DIALECTS: Mapping[str, str] = MappingProxyType(
     {
         "anthropic_messages": "AnthropicMessages",
+        "gemini": "Gemini",
         "openai_chat": "OpenAIChat",
+        "openai_responses": "OpenAIResponses",
     }
 )
 """Name of the format, which is the name of its module, and the class that speaks it."""
