@@ -1,0 +1,500 @@
+"""What the recorded traffic of Google's Gemini says, and what this dialect makes of it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmgate.dialects.base import Quirks
+from llmgate.dialects.gemini import Gemini
+from llmgate.dialects.gemini_requests import camelled
+from llmgate.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ContextWindowExceeded,
+    GatewayError,
+    ModelNotFound,
+    Overloaded,
+    RateLimited,
+)
+from llmgate.types.request import Request
+from llmgate.types.response import Chunk, Embeddings, Models, Response, explode, fold
+
+CORPUS = Path(__file__).parents[2] / "../shared/corpus"
+FILES = ("gemini.jsonl", "vertex.jsonl")
+
+pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
+
+dialect = Gemini()
+CHAT, STREAMED, PLAIN = Request("chat", "gemini"), Request("chat", "gemini", stream=True), Quirks()
+
+SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is cut everywhere
+BYTE_SAMPLE = 4  # one stream of four is read byte by byte
+
+MEANT: dict[str, type[GatewayError]] = {
+    "auth": AuthenticationFailed,
+    # The one record of it names a quota per minute.
+    "insufficient_quota": RateLimited,
+    "model_not_found": ModelNotFound,
+    "overloaded": Overloaded,
+    "rate_limit": RateLimited,
+}
+
+
+@cache
+def records() -> list[dict[str, Any]]:
+    if not CORPUS.exists():
+        return []
+    return [json.loads(line) for file in FILES for line in (CORPUS / file).read_text().splitlines()]
+
+
+def of_kind(kind: str) -> list[Any]:
+    return [pytest.param(record, id=record["id"]) for record in records() if record["kind"] == kind]
+
+
+def answered(streaming: bool) -> list[Any]:
+    """The answers that are answers: no error, and somebody can say what they mean."""
+    return [
+        param
+        for param in of_kind("generate")
+        if (record := param.values[0])["streaming"] is streaming
+        and record["expected"]
+        and "error" not in record["expected"]
+    ]
+
+
+def sampled(part: int) -> list[Any]:
+    return [param for param in answered(True) if int(param.id, 16) % part == 0]
+
+
+def body_of(record: dict[str, Any]) -> bytes:
+    body: str = record["response_body"]
+    return body.encode()
+
+
+def read_whole(record: dict[str, Any]) -> Response:
+    answer = dialect.read_response(CHAT, body_of(record), PLAIN)
+    assert isinstance(answer, Response)
+    return answer
+
+
+def read_stream(*pieces: bytes) -> list[Chunk]:
+    reader = dialect.reader(STREAMED, PLAIN)
+    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
+    return chunks + reader.end()
+
+
+def folded(*pieces: bytes) -> Response:
+    answer = fold(read_stream(*pieces))
+    assert isinstance(answer, Response)
+    return answer
+
+
+def said(answer: Response) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": choice.text,
+            "tool_calls": [{"name": call.name, "args": call.parsed()} for call in choice.tool_calls],
+            "reasoning": choice.reasoning,
+            "refusal": choice.refusal,
+            "finish_reason": choice.finish_reason,
+            "native_finish_reason": choice.native_finish_reason,
+        }
+        for choice in answer.choices
+    ]
+
+
+def facts(answer: Response) -> dict[str, Any]:
+    return {
+        "choices": said(answer),
+        "input_tokens": answer.usage.input_tokens,
+        "output_tokens": answer.usage.output_tokens,
+        "cached_tokens": answer.usage.cache_read_tokens,
+        "cache_write_tokens": answer.usage.cache_write_tokens,
+        "reasoning_tokens": answer.usage.reasoning_tokens,
+        "model": answer.model,
+    }
+
+
+def expected(record: dict[str, Any]) -> dict[str, Any]:
+    told = {name: record["expected"][name] for name in facts(Response())}
+    # What was not sent is unknown to us, not nothing.
+    for ours, theirs in (
+        ("input_tokens", ("promptTokenCount", "toolUsePromptTokenCount")),
+        ("output_tokens", ("candidatesTokenCount", "thoughtsTokenCount")),
+        ("cached_tokens", ("cachedContentTokenCount",)),
+        ("reasoning_tokens", ("thoughtsTokenCount",)),
+        ("cache_write_tokens", ()),
+    ):
+        if not any(name in record["response_body"] for name in theirs):
+            assert told[ours] in (0, None)
+            told[ours] = None
+    told["model"] = told["model"] or ""
+    return told
+
+
+@pytest.mark.parametrize("record", answered(streaming=False))
+def test_whole_answers_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    Text, calls, reasoning, reasons and tokens of a whole answer are those of the provider's SDK.
+    """
+    assert expected(record) == facts(read_whole(record))
+
+
+@pytest.mark.parametrize("record", answered(streaming=True))
+def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    A folded stream, events or an array, says what the provider's SDK accumulates from it.
+    """
+    told, read = expected(record), facts(folded(body_of(record)))
+    if "partialArgs" in record["response_body"]:
+        # The SDK leaves these to the caller, who finds no arguments in the call.
+        for call in read["choices"][0]["tool_calls"]:
+            assert call.pop("args") != {} or call["name"] == "read_theme"
+        for call in told["choices"][0]["tool_calls"]:
+            del call["args"]
+    assert told == read
+
+
+@pytest.mark.parametrize(
+    "record",
+    [p for p in of_kind("generate") if p.values[0]["expected"] is None and p.values[0]["response_status"] == 200],
+)
+def test_answers_in_numbers_are_read(record: dict[str, Any]) -> None:
+    """
+    An answer that writes numbers for names says what it says, and ends with a reason.
+    """
+    candidates = json.loads(record["response_body"])["candidates"]
+    answer = read_whole(record)
+
+    for candidate, choice in zip(candidates, answer.choices, strict=True):
+        parts = candidate["content"].get("parts", [])
+        assert "".join(part.get("text", "") for part in parts) == choice.text
+        assert [part["functionCall"]["name"] for part in parts if "functionCall" in part] == [
+            call.name for call in choice.tool_calls
+        ]
+        assert {1: "STOP", 2: "MAX_TOKENS"}[candidate["finishReason"]] == choice.native_finish_reason
+        assert choice.finish_reason in ("stop", "length", "tool_calls")
+
+
+@pytest.mark.parametrize("record", [p for p in sampled(SPLIT_SAMPLE) if len(body_of(p.values[0])) <= SPLIT_BYTES])
+def test_a_stream_means_the_same_wherever_it_is_cut(record: dict[str, Any]) -> None:
+    """
+    Cut in two at any byte, a stream gives the same chunks.
+    """
+    body = body_of(record)
+    whole = read_stream(body)
+
+    for cut in range(1, len(body)):
+        assert whole == read_stream(body[:cut], body[cut:]), cut
+
+
+@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
+def test_a_stream_means_the_same_byte_by_byte(record: dict[str, Any]) -> None:
+    """
+    Read byte by byte, a stream gives the same chunks.
+    """
+    body = body_of(record)
+
+    assert read_stream(body) == read_stream(*(body[at : at + 1] for at in range(len(body))))
+
+
+@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
+def test_a_stream_that_breaks_off_is_no_answer(record: dict[str, Any]) -> None:
+    """
+    Without the end of its last event, no stream is taken for whole.
+    """
+    body = body_of(record).rstrip().rstrip(b"]").rstrip()
+
+    with pytest.raises(GatewayError) as caught:
+        read_stream(body[:-1])
+    assert "truncated" == caught.value.outcome
+
+
+@pytest.mark.parametrize("record", answered(streaming=False))
+def test_written_answers_read_as_they_did(record: dict[str, Any]) -> None:
+    """
+    An answer written again is a response of Google's types, and says what it said, signatures and citations included.
+    """
+    answer = read_whole(record)
+    written = json.dumps(dialect.write_response(answer))
+    again = dialect.read_response(CHAT, written.encode(), PLAIN)
+
+    assert isinstance(again, Response)
+    assert facts(answer) == facts(again)
+    assert [choice.message for choice in answer.choices] == [choice.message for choice in again.choices]
+    assert answer.citations == again.citations
+    validated(written)
+
+
+@pytest.mark.parametrize("record", answered(streaming=True))
+def test_written_streams_read_as_they_did(record: dict[str, Any]) -> None:
+    """
+    A stream written again says what it said, signatures included, and is made of responses of Google's types.
+    """
+    writer = dialect.writer(STREAMED)
+    chunks = read_stream(body_of(record))
+    written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+
+    assert facts(folded(body_of(record))) == facts(folded(written))
+    signed = [signature for signature in signatures(record) if signature.encode() not in written]
+    assert [] == signed
+    for event in written.decode().removesuffix("\r\n\r\n").split("\r\n\r\n"):
+        validated(event.removeprefix("data: "))
+
+
+def signatures(record: dict[str, Any]) -> list[str]:
+    body = body_of(record).decode()
+    events = (
+        json.loads(body) if body.lstrip()[:1] == "[" else [json.loads(e[6:]) for e in body.split("\n") if e.strip()]
+    )
+    parts = [
+        part for e in events for c in e.get("candidates", ()) for part in (c.get("content") or {}).get("parts") or ()
+    ]
+    return [part["thoughtSignature"] for part in parts if "thoughtSignature" in part]
+
+
+def validated(written: str) -> None:
+    """Held to the types of the SDK, where it is installed."""
+    try:
+        from google.genai import types  # noqa: PLC0415  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return
+    types.GenerateContentResponse.model_validate_json(written)
+
+
+@pytest.mark.parametrize("record", answered(streaming=False))
+def test_whole_answers_can_be_streamed(record: dict[str, Any]) -> None:
+    """
+    A whole answer, given as one chunk or in pieces, is written as a stream that says the same.
+    """
+    answer = read_whole(record)
+    for chunks in ([Chunk(whole=answer)], explode(answer)):
+        writer = dialect.writer(STREAMED)
+        written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+
+        # Google's clients expect a model; where none was named, it is the one that was asked.
+        assert facts(answer) | {"model": answer.model or STREAMED.model} == facts(folded(written))
+
+
+@pytest.mark.parametrize("record", [*answered(streaming=False), *answered(streaming=True)])
+def test_the_next_turn_gives_back_what_the_model_said(record: dict[str, Any]) -> None:
+    """
+    A message of the model, appended to the conversation, goes out again with each of its parts, unchanged and in order.
+    """
+    whole = not record["streaming"]
+    answer = read_whole(record) if whole else folded(body_of(record))
+    messages = [{"role": "user", "content": "?"}, answer.message]
+    written = json.loads(dialect.write_request(Request("chat", "gemini-2.5-pro", {"messages": messages}), PLAIN).body)
+
+    parts = written["contents"][1]["parts"] if len(written["contents"]) > 1 else []
+    if whole:
+        candidates = answer.raw.get("candidates") or [{}]
+        spoken = joined((candidates[0].get("content") or {}).get("parts") or [])
+        assert spoken == joined(parts)
+    assert [] == [s for s in signatures_of(record) if s not in json.dumps(parts)]
+
+
+def signatures_of(record: dict[str, Any]) -> list[str]:
+    return signatures(record) if record["streaming"] else []
+
+
+def joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without unsigned thoughts and empty texts; plain texts that follow one another as one."""
+    out: list[dict[str, Any]] = []
+    for part in parts:
+        plain = part.keys() == {"text"}
+        if (part.get("thought") and "thoughtSignature" not in part) or (plain and not part["text"]):
+            continue
+        if plain and out and out[-1].keys() == {"text"}:
+            out[-1] = {"text": out[-1]["text"] + part["text"]}
+        else:
+            out.append(part)
+    return out
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def normal(value: Any) -> Any:
+    """A request in the one form of all those that Google takes for the same."""
+    body = named(value)
+    body.pop("model", None)
+    if "systemInstruction" in body:
+        system = body["systemInstruction"]
+        system.pop("role", None)
+        system["parts"] = system["parts"] if isinstance(system["parts"], list) else [system["parts"]]
+    turns: list[dict[str, Any]] = []
+    for content in body["contents"]:
+        parts = content["parts"] if isinstance(content["parts"], list) else [content["parts"]]
+        if turns and turns[-1]["role"] == content.get("role", "user"):
+            turns[-1]["parts"] += parts
+        else:
+            turns.append({"role": content.get("role", "user"), "parts": parts})
+    body["contents"] = turns
+    tools = body.pop("tools", [])
+    for tool in tools if isinstance(tools, list) else [tools]:
+        for name, given in tool.items():
+            for one in given if isinstance(given, list) else [given]:
+                body.setdefault("tools", []).append({name: one})
+    body.get("tools", []).sort(key=lambda tool: json.dumps(tool, sort_keys=True))
+    config = body.get("toolConfig", {}).get("functionCallingConfig", {})
+    if "mode" in config:
+        config["mode"] = config["mode"].upper()
+    for name in ("generationConfig", "toolConfig"):
+        if not body.get(name):
+            body.pop(name, None)
+    return body
+
+
+RENAMED = {"parameters": "parametersJsonSchema", "responseSchema": "responseJsonSchema"}
+TYPES = {6: "object", 1: "string", 3: "integer", 2: "number"}
+
+
+def named(value: Any) -> Any:
+    """The names as the API writes them, without what says nothing."""
+    if isinstance(value, list):
+        return [named(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    out: dict[str, Any] = {}
+    for given, item in value.items():
+        name = given.split("_")[0] + "".join(word.title() for word in given.split("_")[1:])
+        if item is None or (name, item) == ("thought", False):
+            continue
+        if name in ("parametersJsonSchema", "responseJsonSchema"):
+            out[name] = item
+        elif name in RENAMED:
+            out[RENAMED[name]] = lowered(item)
+        elif name in ("args", "response", "labels"):
+            out[name] = item
+        elif name == "thinkingLevel":
+            out[name] = item.lower()
+        elif name == "data":
+            out[name] = item.replace("-", "+").replace("_", "/")
+        else:
+            out[name] = named(item)
+    return out
+
+
+def lowered(schema: Any) -> Any:
+    """A `Schema` as the JSON schema it stands for."""
+    if isinstance(schema, list):
+        return [lowered(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {name: lowered(item) for name, item in schema.items() if name != "nullable" and item is not None}
+    if "type" in out and not isinstance(out["type"], dict):
+        out["type"] = TYPES.get(out["type"]) or out["type"].lower()
+        if schema.get("nullable"):
+            out["type"] = [out["type"], "null"]
+    if "property_ordering" in out:
+        out["propertyOrdering"] = out.pop("property_ordering")
+    return out
+
+
+REQUESTS = [
+    pytest.param(record, id=record["id"])
+    for record in records()
+    if record["kind"] == "generate" and record["response_status"] == 200 and record["request_json"]
+]
+
+
+@pytest.mark.parametrize("record", REQUESTS)
+def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
+    """
+    A recorded request, read into OpenAI's shape and written again, is the same request.
+    """
+    request = dialect.read_request("chat", record["request_json"])
+
+    assert json.loads(request.encoded) == request.body
+    written = dialect.write_request(request.to(record["model"] or "gemini-2.5-flash"), PLAIN)
+    assert normal(record["request_json"]) == normal(json.loads(written.body))
+
+
+# --- errors, embeddings, models ---------------------------------------------------------------------------------------
+
+
+def failed() -> list[Any]:
+    if not CORPUS.exists():
+        return []
+    entries = json.loads((CORPUS / "errors.json").read_text())
+    return [
+        pytest.param(entry, id=entry.get("id", f"{entry['status']}-{entry['category']}"))
+        for entry in entries
+        if entry["provider"] in ("gemini", "vertex") and entry.get("kind", "generate") == "generate"
+    ]
+
+
+@pytest.mark.parametrize("entry", failed())
+def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
+    """
+    A recorded error is of the class that it means, in a response as in a stream, and keeps message, status and code.
+    """
+    body = json.dumps(entry["body"]).encode()
+    error = dialect.read_error(entry["status"], entry["headers"], body)
+    with pytest.raises(GatewayError) as caught:
+        read_stream(b"data: " + body + b"\r\n\r\n")
+
+    told = entry["body"]["error"]
+    meant = MEANT.get(entry["category"], BadRequest)
+    if "token count" in told["message"]:
+        meant = ContextWindowExceeded
+    assert meant is type(error) is type(caught.value)
+    assert " ".join(told["message"].split())[:200] == error.message[:200]
+    assert (entry["status"], told["status"]) == (error.status, error.code)
+
+
+@pytest.mark.parametrize("record", [p for p in of_kind("generate") if p.values[0]["response_status"] != 200])
+def test_recorded_failures_raise(record: dict[str, Any]) -> None:
+    """
+    A recorded failure never becomes an answer, also where it stands in place of a stream or of an answer.
+    """
+    body = body_of(record)
+    error = dialect.read_error(record["response_status"], record["response_headers"], body)
+
+    assert not error.again or "RateLimited" == type(error).__name__
+    with pytest.raises(type(error)):
+        dialect.read_response(CHAT, body, PLAIN)
+    with pytest.raises(type(error)):
+        read_stream(body)
+
+
+@pytest.mark.parametrize("record", of_kind("embeddings"))
+def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None:
+    """
+    A recorded request for embeddings is written as it was, and its answer has a vector for each input.
+    """
+    request = dialect.read_request("embed", record["request_json"])
+    predicts = record["url"].endswith(":predict")
+    quirks = Quirks(paths={"embed": "/models/{model}:predict"}) if predicts else PLAIN
+    written = dialect.write_request(request.to(record["model"]), quirks)
+    answer = dialect.read_response(request, body_of(record), PLAIN)
+
+    assert camelled(record["request_json"]) == json.loads(written.body)
+    assert isinstance(answer, Embeddings)
+    assert len(request.body["input"]) == len(answer.vectors)
+    told = record["expected"]
+    if told:
+        assert (told["vectors"], {told["dimensions"]}) == (len(answer.vectors), {len(v) for v in answer.vectors})
+    again = dialect.read_response(request, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
+    assert isinstance(again, Embeddings)
+    assert answer.vectors == again.vectors
+
+
+@pytest.mark.parametrize("record", of_kind("models"))
+def test_lists_of_models_are_read(record: dict[str, Any]) -> None:
+    """
+    A recorded list of models names each of them, in order, without the folder it stands in.
+    """
+    models = dialect.read_response(Request("models"), body_of(record), PLAIN)
+
+    assert isinstance(models, Models)
+    told = json.loads(record["response_body"])["models"]
+    assert [(m["name"].split("/")[1], m["inputTokenLimit"]) for m in told] == [(m.id, m.context_window) for m in models]
+    again = dialect.read_response(Request("models"), json.dumps(dialect.write_response(models)).encode(), PLAIN)
+    assert models.data == again.data  # type: ignore[attr-defined]
