@@ -70,10 +70,6 @@ Source = Callable[[], Awaitable[Sequence[Chunk]]]
 NO_TOKENS = Usage(0, 0)
 
 
-async def _nothing() -> Sequence[Chunk]:
-    return ()
-
-
 def _told(settles: Iterator[Settle], outcome: Outcome) -> None:
     try:
         for settle in settles:
@@ -90,7 +86,7 @@ class Reply:
 
     Args:
         first: The pieces that are already there.
-        source: Brings the others.
+        source: Brings the others; None if there are none.
         close: Cuts the upstream off if the reply ends early.
 
     Attributes:
@@ -112,7 +108,7 @@ class Reply:
     def __init__(
         self,
         first: Sequence[Chunk] = (),
-        source: Source = _nothing,
+        source: Source | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         *,
         deployment: Deployment | None = None,
@@ -170,7 +166,8 @@ class Reply:
                 if chunks:
                     self._chunks = ()
                 else:
-                    chunks = await self._source()
+                    source = self._source
+                    chunks = await source() if source is not None else ()
                     if not chunks:
                         break
                 for chunk in chunks:
