@@ -52,13 +52,14 @@ __all__ = ["Reader", "Writer"]
 class _Item:
     """What was said of an item before it was done."""
 
-    __slots__ = ("named", "refused", "said", "slot")
+    __slots__ = ("named", "refused", "said", "slot", "weighed")
 
     def __init__(self) -> None:
         self.said: list[str] = []  # text, reasoning or arguments
         self.refused: list[str] = []
         self.slot = -1  # among the calls, if it is one
         self.named = False
+        self.weighed = False  # whether probabilities came with the pieces
 
 
 class Reader(ChatReader):
@@ -84,14 +85,16 @@ class Reader(ChatReader):
         kind = event["type"] if "type" in event else ""
         if kind == "response.output_text.delta":  # nearly every event
             chunk = Chunk(text=event["delta"])
-            self._item(event).said.append(chunk.text)
+            item = self._item(event)
+            item.said.append(chunk.text)
             if "logprobs" in event and event["logprobs"]:
+                item.weighed = True
                 chunk.logprobs = {"content": event["logprobs"]}
         else:
             read = _EVENTS.get(kind)  # what OpenAI may add has none
             if read is not None:
                 chunk = read(self, event)
-            elif "error" in event and event["error"]:
+            elif event.get("error"):
                 raise error_of(None, {}, event)
             else:
                 chunk = Chunk(index=-1)
@@ -179,7 +182,7 @@ class Reader(ChatReader):
         else:
             chunk.reasoning = _beyond(item.said, whole.reasoning) if whole.reasoning else ""
             chunk.text = _beyond(item.said, whole.text) if whole.text else ""
-            if not item.said:
+            if not item.weighed:
                 chunk.logprobs = whole.logprobs
             chunk.refusal = _beyond(item.refused, whole.refusal or "") or None
             self._cite(chunk, whole.citations)
@@ -299,10 +302,12 @@ class Writer:
             self._reason(out, chunk.reasoning)
         if chunk.text:
             self._say(out, "output_text", chunk.text, chunk.logprobs)
-        if chunk.refusal:
-            self._say(out, "refusal", chunk.refusal)
+        elif chunk.logprobs is not None and self._part is not None and "logprobs" in self._part:
+            self._part["logprobs"] += _tokens(chunk.logprobs)  # of a text that was said before; its end tells them
         for url in chunk.citations:
             self._cite(out, url)
+        if chunk.refusal:
+            self._say(out, "refusal", chunk.refusal)
         for call in chunk.tool_calls:
             self._call(out, call)
         if chunk.extra:

@@ -277,6 +277,7 @@ def check_written(chunks: list[Chunk], whole: Response) -> None:
         name: None for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens") if facts(whole)[name] is None
     }
     assert facts(whole) == facts(again) | unsent
+    assert whole.choices[0].logprobs == again.choices[0].logprobs
     assert kept_types(whole) in (kept_types(again), [])
 
 
