@@ -115,6 +115,7 @@ class Pipeline:
             name: self._route(name, section) for name, section in settings.routes.items() if not _open_ended(section)
         }
         self._caching: Caching | None = None
+        self._own_caching: dict[str, Caching] = {}
         self._stats = stats
         self.ask = Attempts(self._retry.rules(), self._rng)
         self.handler = self.around(self.ask)
@@ -137,7 +138,9 @@ class Pipeline:
         slots = self.layers.by_slot
         handler = compose(ask, slots["before_attempts"])
         if cache is not None:
-            handler = cache.wrap(self._single_flight().wrap(handler))
+            handler = cache.wrap(self._single_flight().wrap(handler)) if cache.enabled else handler
+            if isinstance(handler, Caching):
+                self._own_caching[name] = handler
         elif self.settings.cache is not None and self.settings.cache.enabled:
             flight = self._single_flight().wrap(handler)
             if self._caching is None:
@@ -425,9 +428,11 @@ class Pipeline:
             ring(limiter, 0.0, limiter.close())
 
     def close(self) -> None:
-        """Close the cache."""
+        """Close the caches."""
         if self._caching is not None:
             self._caching.close()
+        for own in self._own_caching.values():
+            own.close()
 
 
 class _Told:

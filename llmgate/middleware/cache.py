@@ -269,7 +269,7 @@ class Caching:
         try:
             if not self._cacheable.answer(answer):
                 return None
-            if deployment is not None:
+            if deployment is not None and not answer.deployment:
                 answer.deployment, answer.provider = deployment.name, deployment.provider
             answer.request_id = answer.request_id or request_id
             payload = dump(answer)

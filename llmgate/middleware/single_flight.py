@@ -202,7 +202,7 @@ class Sharing:
                 return reply
             if landing.keeper is not seat:
                 call.trail.notes[SHARED] = True
-            if landing.deployment is not None:
+            if landing.deployment is not None and not answer.deployment:
                 answer.deployment, answer.provider = landing.deployment.name, landing.deployment.provider
             # The tokens and the money are the pilot's.
             answer.priced = _free

@@ -12,10 +12,11 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from .. import errors
 from ..errors import GatewayError, StreamInterrupted
-from ..policies.tokens import input_tokens
 from ..policies.timers import Timers
+from ..policies.tokens import input_tokens
 from ..types.call import Call, Handler
 from ..types.reply import Reply
+from ..types.request import Request
 from ..types.response import Answer, Choice, Chunk, Embeddings, Model, Models, RawResponse, Response
 from ..types.units import Duration
 from ..types.usage import Usage
@@ -35,6 +36,7 @@ FAILURES: Mapping[str, type[GatewayError]] = {
         errors.UpstreamTimeout,
     )
 }  # fmt: skip
+OK = "ok"
 
 
 class Simulated(Provider):
@@ -47,12 +49,14 @@ class Simulated(Provider):
 
     kind = "simulated"
 
-    latency: Duration = Field(0.0, ge=0, description="time to the first token")
-    tokens_per_second: float | None = Field(None, gt=0, description="pace of the answer; none: all at once")
-    failures: dict[str, float] | list[str] = Field(default_factory=dict, description="kinds of errors, with shares or as a script")
-    answer: str | None = Field(None, description="what it says; by default it says what it was asked")
-    retry_after: Duration | None = Field(None, description="what its rate_limited errors ask for")
-    seed: int = Field(0, description="of the chance in `failures`")
+    latency: Duration = Field(default=0.0, ge=0, description="time to the first token")
+    tokens_per_second: float | None = Field(default=None, gt=0, description="pace of the answer; none: all at once")
+    failures: dict[str, float] | list[str] = Field(
+        default_factory=dict, description="kinds of errors, with shares or as a script"
+    )
+    answer: str | None = Field(default=None, description="what it says; by default it says what it was asked")
+    retry_after: Duration | None = Field(default=None, description="what its rate_limited errors ask for")
+    seed: int = Field(default=0, description="of the chance in `failures`")
 
     _rng: random.Random = PrivateAttr()
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -62,11 +66,11 @@ class Simulated(Provider):
     @classmethod
     def _known(cls, failures: dict[str, float] | list[str]) -> dict[str, float] | list[str]:
         for kind in failures:
-            if kind not in FAILURES and kind != "ok":
+            if kind not in FAILURES and kind != OK:
                 raise ValueError(f"{kind!r} is no kind of error; there are {', '.join(sorted(FAILURES))}")
-        if isinstance(failures, dict):
-            if any(not 0 <= share <= 1 for share in failures.values()) or sum(failures.values()) > 1:
-                raise ValueError("shares are from 0 to 1, and at most 1 together")
+        shares = list(failures.values()) if isinstance(failures, dict) else []
+        if any(not 0 <= share <= 1 for share in shares) or sum(shares) > 1:
+            raise ValueError("shares are from 0 to 1, and at most 1 together")
         return failures
 
     def model_post_init(self, context: Any) -> None:
@@ -78,88 +82,102 @@ class Simulated(Provider):
     async def _asked(self, call: Call) -> Reply:
         timers = timers_of(call)
         failure = self._failure()
-        await self._pause(call, timers, self.latency)
-        if failure is not None and not (failure is StreamInterrupted and call.request.stream):
-            fields = {"retry_after": self.retry_after} if failure is errors.RateLimited else {}
-            raise failure(f"simulated: {failure.kind}", **fields)
-        answer = self._answered(call)
-        if not call.request.stream or not isinstance(answer, Response):
-            if self.tokens_per_second:
-                await self._pause(call, timers, (answer.usage.output_tokens or 0) / self.tokens_per_second)
-            return Reply.of(answer, deployment=call.deployment)
-        return await self._streamed(call, timers, answer, cut=failure is not None)
+        await _pause(call, timers, self.latency)
+        cut = failure is StreamInterrupted and call.request.stream
+        if failure is not None and not cut:
+            raise self._error(failure)
+        answer = _answered(call.request, self.answer)
+        if call.request.stream and isinstance(answer, Response):
+            return await _Speech(call, timers, answer, self.tokens_per_second, cut).reply()
+        if self.tokens_per_second:
+            await _pause(call, timers, (answer.usage.output_tokens or 0) / self.tokens_per_second)
+        return Reply.of(answer, deployment=call.deployment)
 
     def _failure(self) -> type[GatewayError] | None:
+        """What happens to this call: the next line of the script, or what chance wants."""
+        failures = self.failures
         with self._lock:
             self._calls += 1
-            if isinstance(self.failures, list):
-                at = self._calls - 1
-                return FAILURES.get(self.failures[at]) if at < len(self.failures) else None
-            chance = self._rng.random() if self.failures else 1.0
-        for kind, share in getattr(self.failures, "items", dict)():
+            if isinstance(failures, list):
+                return FAILURES.get(failures[self._calls - 1]) if self._calls <= len(failures) else None
+            chance = self._rng.random() if failures else 1.0
+        for kind, share in failures.items():
             if chance < share:
                 return FAILURES.get(kind)
             chance -= share
         return None
 
-    async def _pause(self, call: Call, timers: Timers, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        now = call.runtime.now()
-        if now + seconds <= timers.until:
-            await call.runtime.sleep(seconds)
-            return
-        await call.runtime.sleep(timers.until - now)
-        raise timers.expired(call.runtime.now())
+    def _error(self, failure: type[GatewayError]) -> GatewayError:
+        said = f"simulated: {failure.kind}"
+        return failure(said, retry_after=self.retry_after) if failure is errors.RateLimited else failure(said)
 
-    def _answered(self, call: Call) -> Answer:
-        request = call.request
-        id = "sim-" + hashlib.blake2b(request.encoded, digest_size=8).hexdigest()
-        usage = Usage(max(1, round(input_tokens(request))), 0)
-        match request.verb:
-            case "embed":
-                given = request.body["input"]
-                inputs = [given] if isinstance(given, str) else list(given)
-                return Embeddings(id=id, model=request.model, usage=usage, vectors=[_vector(text) for text in inputs])
-            case "models":
-                return Models(data=[Model("pretend-1"), Model("pretend-2")])
-            case "request":
-                body = {"method": request.method, "path": request.path, "json": request.body}
-                return RawResponse(id=id, content=dumps(body), headers={"content-type": "application/json"})
-            case _:
-                text = self.answer if self.answer is not None else f"You said: {_asked_text(request.body)}"
-                usage.output_tokens = len(text.split())
-                choice = Choice(text=text, finish_reason="stop")
-                return Response(id=id, model=request.model, usage=usage, choices=[choice], created=0)
 
-    async def _streamed(self, call: Call, timers: Timers, answer: Response, cut: bool) -> Reply:
+async def _pause(call: Call, timers: Timers, seconds: float) -> None:
+    """Let time pass, but not past the call's clocks."""
+    if seconds <= 0:
+        return
+    now = call.runtime.now()
+    if now + seconds <= timers.until:
+        await call.runtime.sleep(seconds)
+        return
+    await call.runtime.sleep(max(timers.until - now, 0.0))
+    raise timers.expired(timers.until)
+
+
+def _answered(request: Request, said: str | None) -> Answer:
+    id = "sim-" + hashlib.blake2b(request.encoded, digest_size=8).hexdigest()
+    usage = Usage(max(1, round(input_tokens(request))), 0)
+    match request.verb:
+        case "embed":
+            given = request.body["input"]
+            inputs = [given] if isinstance(given, str) else list(given)
+            return Embeddings(id=id, model=request.model, usage=usage, vectors=[_vector(text) for text in inputs])
+        case "models":
+            return Models(data=[Model("pretend-1"), Model("pretend-2")])
+        case "request":
+            body = {"method": request.method, "path": request.path, "json": request.body}
+            return RawResponse(id=id, content=dumps(body), headers={"content-type": "application/json"})
+        case _:
+            text = said if said is not None else f"You said: {_asked_text(request.body)}"
+            usage.output_tokens = len(text.split())
+            choice = Choice(text=text, finish_reason="stop")
+            return Response(id=id, model=request.model, usage=usage, choices=[choice], created=0)
+
+
+class _Speech:
+    """An answer that is spoken word by word, to its end or to its half."""
+
+    def __init__(self, call: Call, timers: Timers, answer: Response, pace: float | None, cut: bool) -> None:
         words = [word + " " for word in answer.text.split(" ")]
         words[-1] = words[-1][:-1]
-        if cut:
-            words = words[: max(1, len(words) // 2)]
-        left = iter(words)
-        named: dict[str, Any] = {"id": answer.id, "model": answer.model, "created": answer.created}
-        pace_s = 1 / self.tokens_per_second if self.tokens_per_second else 0.0
-        over = False
+        self._words = words[: max(1, len(words) // 2)] if cut else words
+        self._spoken = 0
+        self._call = call
+        self._timers = timers
+        self._answer = answer
+        self._named: dict[str, Any] = {"id": answer.id, "model": answer.model, "created": answer.created}
+        self._pace_s = 1 / pace if pace else 0.0
+        self._cut = cut
+        self._over = False
 
-        async def source() -> Sequence[Chunk]:
-            nonlocal over
-            if over:
-                return ()
-            await self._pause(call, timers, pace_s)
-            word = next(left, None)
-            timers.content_came(call.runtime.now())
-            if word is not None:
-                return (Chunk(text=word, **named),)
-            if cut:
-                partial = Response(choices=[Choice(text="".join(words))], **named)
-                raise StreamInterrupted("simulated: the stream broke off", partial=partial)
-            over = True
-            return Chunk(finish_reason="stop", **named), Chunk(usage=answer.usage, index=-1, **named)
-
-        reply = Reply(await source(), source, deployment=call.deployment)
-        reply.first_token_s = timers.first_token_s
+    async def reply(self) -> Reply:
+        reply = Reply(await self._next(), self._next, deployment=self._call.deployment)
+        reply.first_token_s = self._timers.first_token_s
         return reply
+
+    async def _next(self) -> Sequence[Chunk]:
+        if self._over:
+            return ()
+        if self._spoken < len(self._words):
+            await _pause(self._call, self._timers, self._pace_s)
+            self._timers.content_came(self._call.runtime.now())
+            self._spoken += 1
+            return (Chunk(text=self._words[self._spoken - 1], **self._named),)
+        if self._cut:
+            partial = Response(choices=[Choice(text="".join(self._words))], **self._named)
+            raise StreamInterrupted("simulated: the stream broke off", partial=partial)
+        self._over = True
+        return Chunk(finish_reason="stop", **self._named), Chunk(usage=self._answer.usage, index=-1, **self._named)
 
 
 def _asked_text(body: Mapping[str, Any]) -> str:

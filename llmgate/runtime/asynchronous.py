@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
 from .drive import drive
+from .homes import Here
 from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
@@ -155,9 +156,9 @@ class AsyncioRuntime:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine that needs an event loop: this one."""
-        return await work()
+    def home(self) -> Here:
+        """The event loop that runs."""
+        return Here(self.within)
 
     def stop(self) -> None:
         """

@@ -15,6 +15,7 @@ from .drive import drive
 from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
+    from .homes import OwnLoop
     from .http import Engine
 
 __all__ = ["BlockingRuntime"]
@@ -103,17 +104,11 @@ class BlockingRuntime:
             over(None)
         return _DoneTask()
 
-    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine that does need an event loop: on a loop of its own, in a thread of its own if this one has a loop."""
-        import asyncio
+    def home(self) -> OwnLoop:
+        """An event loop of its own; it turns on a thread of its own where this one has a running loop already."""
+        from .homes import OwnLoop
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(work())
-        task = _ThreadTask(_hosted(work))
-        await task.wait()
-        return task.result()  # type: ignore[no-any-return]
+        return OwnLoop(_aside)
 
     def stop(self) -> None:
         """Send nothing from now on, and let nobody sleep any more: whoever tries is told that the gateway is closed."""
@@ -130,10 +125,15 @@ class BlockingRuntime:
             drive(engine.close())
 
 
-async def _hosted(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    import asyncio
+def _aside(function: Callable[[], Any]) -> Any:
+    """What the function returns on another thread; this one waits."""
+    task = _ThreadTask(_called(function))
+    drive(task.wait())
+    return task.result()
 
-    return asyncio.run(work())
+
+async def _called(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 class _ThreadSignal:

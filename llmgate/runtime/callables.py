@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol
 
 from ..types.runtime import Runtime
 
-__all__ = ["Kind", "Pull", "called", "iterated", "kind_of"]
+__all__ = ["Items", "Kind", "Stopped", "called", "iterated", "kind_of"]
 
 Kind = Literal["function", "coroutine", "generator", "async_generator"]
+
+
+class Stopped(Exception):
+    """A function raised `StopIteration`, which nothing that awaits could pass on."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__()
+        self.error = error
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
@@ -20,7 +28,7 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
-    if not (inspect.isfunction(inner) or inspect.ismethod(inner) or inspect.isbuiltin(inner) or inspect.isclass(inner)):
+    if not (inspect.isroutine(inner) or inspect.isclass(inner)):
         inner = getattr(inner, "__call__", inner)  # noqa: B004 - the bound method is wanted, not a yes or no
     if inspect.isasyncgenfunction(inner):
         return "async_generator"
@@ -33,70 +41,129 @@ async def called(
     runtime: Runtime, until: float, function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Any:
     """
-    What the function returns. A plain function blocks a thread and not the event loop.
+    What the function returns; of a generator, the generator. A plain function blocks a thread and not the event loop.
 
     Raises:
         TimeoutError: If it has not returned until then; a plain function runs on behind its caller's back.
+        Stopped: See there.
     """
-    if kind_of(function) == "coroutine":
-        return await runtime.within(until, runtime.host(lambda: function(*args, **keywords)))
-    result = await runtime.within(until, runtime.offload(functools.partial(function, *args, **keywords)))
-    if inspect.isawaitable(result):
-        return await runtime.within(until, runtime.host(functools.partial(_awaited, result)))
-    return result
+    kind = kind_of(function)
+    if kind == "function":
+        result = await runtime.within(until, runtime.offload(_called, function, args, keywords))
+        return await _awaited(runtime, until, result) if inspect.isawaitable(result) else result
+    made = function(*args, **keywords)
+    return await _awaited(runtime, until, made) if kind == "coroutine" else made
 
 
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
+def _called(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    try:
+        return function(*args, **keywords)
+    except StopIteration as error:
+        raise Stopped(error) from None
 
 
-Pull = Callable[[float], Awaitable[tuple[bool, Any]]]
-"""Brings the next item until then: whether there is one, and the item."""
+async def _awaited(runtime: Runtime, until: float, work: Awaitable[Any]) -> Any:
+    home = runtime.home()
+    try:
+        return await home.run(work, until)
+    finally:
+        await home.close()
 
 
-def iterated(runtime: Runtime, items: Iterator[Any] | AsyncIterator[Any]) -> tuple[Pull, Callable[[], Awaitable[None]]]:
-    """How to pull the next item of an iterator of either colour, and how to close it."""
-    if isinstance(items, Iterator):
-        return _pull_plain(runtime, items)
-    return _pull_async(runtime, items)
+class Items(Protocol):
+    """What an iterator brings, of either colour, on any runtime."""
+
+    async def pull(self, until: float) -> tuple[bool, Any]:
+        """
+        Whether there is another item, and the item.
+
+        Raises:
+            TimeoutError: If it did not come until then; nothing more can be pulled after that.
+        """
+        ...
+
+    async def close(self) -> None:
+        """No more are wanted. Harmless twice."""
+        ...
+
+
+def iterated(runtime: Runtime, items: Iterator[Any] | AsyncIterator[Any]) -> Items:
+    """How to pull what an iterator brings."""
+    return _PlainItems(runtime, items) if isinstance(items, Iterator) else _AsyncItems(runtime, items)
 
 
 _END = object()
 
 
-def _pull_plain(runtime: Runtime, items: Iterator[Any]) -> tuple[Pull, Callable[[], Awaitable[None]]]:
-    async def pull(until: float) -> tuple[bool, Any]:
-        item = await runtime.within(until, runtime.offload(next, items, _END))
+class _PlainItems:
+    """An iterator whose next item may block a thread."""
+
+    def __init__(self, runtime: Runtime, items: Iterator[Any]) -> None:
+        self._runtime = runtime
+        self._items = items
+        self._lock = threading.Lock()
+        self._running = False
+        self._left = False
+
+    async def pull(self, until: float) -> tuple[bool, Any]:
+        runtime = self._runtime
+        item = await runtime.within(until, runtime.offload(self._next))
         return item is not _END, item
 
-    async def close() -> None:
-        end = getattr(items, "close", None)
+    async def close(self) -> None:
+        with self._lock:
+            self._left = True
+            if self._running:
+                return  # a thread that was not waited for is still inside; it closes when it comes out
+        await self._runtime.offload(self._end)
+
+    def _next(self) -> Any:
+        if not self._entered():
+            return _END
+        try:
+            return next(self._items, _END)
+        finally:
+            with self._lock:
+                self._running = False
+                left = self._left
+            if left:
+                self._end()
+
+    def _entered(self) -> bool:
+        """Whether there is still somebody who wants the next item."""
+        with self._lock:
+            self._running = not self._left
+            return self._running
+
+    def _end(self) -> None:
+        end = getattr(self._items, "close", None)
         if end is not None:
-            await runtime.offload(end)
-
-    return pull, close
+            end()
 
 
-def _pull_async(runtime: Runtime, items: AsyncIterator[Any]) -> tuple[Pull, Callable[[], Awaitable[None]]]:
-    lone: list[Any] = []
-    blocking = not _has_loop()
+class _AsyncItems:
+    """An asynchronous iterator. Without an event loop it has one of its own, from the first item to the last."""
 
-    async def pull(until: float) -> tuple[bool, Any]:
-        if blocking:
-            # Without an event loop there is no way to stop between two items: the first pull runs it through.
-            if not lone:
-                lone.append(iter(await runtime.within(until, runtime.host(functools.partial(_collected, items)))))
-            item = next(cast("Iterator[Any]", lone[0]), _END)
-        else:
-            item = await runtime.within(until, _next(items))
+    def __init__(self, runtime: Runtime, items: AsyncIterator[Any]) -> None:
+        self._home = runtime.home()
+        self._items = items
+        self._closed = False
+
+    async def pull(self, until: float) -> tuple[bool, Any]:
+        item = await self._home.run(_next(self._items), until)
         return item is not _END, item
 
-    async def close() -> None:
-        end = getattr(items, "aclose", None)
-        if end is not None and not blocking:
-            await end()
-
-    return pull, close
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # Generators have the one, the SDKs' streams the other.
+        end = getattr(self._items, "aclose", None) or getattr(self._items, "close", None)
+        try:
+            if end is not None:
+                await self._home.run(_ended(end), float("inf"))
+        finally:
+            await self._home.close()
 
 
 async def _next(items: AsyncIterator[Any]) -> Any:
@@ -106,13 +173,7 @@ async def _next(items: AsyncIterator[Any]) -> Any:
         return _END
 
 
-async def _collected(items: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in items]
-
-
-def _has_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+async def _ended(end: Callable[[], Any]) -> None:
+    result = end()
+    if inspect.isawaitable(result):
+        await result

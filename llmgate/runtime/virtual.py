@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from ..types.wire import WireRequest, WireResponse
+from .homes import Here
 
 __all__ = ["VirtualRuntime", "VirtualTask"]
 
@@ -127,8 +128,8 @@ class VirtualRuntime:
         await task.wait()
         return task.result()  # type: ignore[no-any-return]
 
-    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return await work()
+    def home(self) -> Here:
+        return Here(self.within)
 
     def signal(self) -> _VirtualSignal:
         return _VirtualSignal(self)

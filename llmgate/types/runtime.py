@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from .wire import WireRequest, WireResponse
 
-__all__ = ["Runtime", "Signal", "Task"]
+__all__ = ["Home", "Runtime", "Signal", "Task"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,23 @@ class Task(Protocol):
 
     async def wait(self) -> None:
         """Wait until it has ended, however it ended. The caller's own cancellation passes through."""
+        ...
+
+
+class Home(Protocol):
+    """Where coroutines run that need an event loop, one after another, all of them on the same one."""
+
+    async def run(self, work: Awaitable[T], until: float) -> T:
+        """
+        What `work` returns.
+
+        Raises:
+            TimeoutError: If it was not done until then; it is cancelled.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what was made for this."""
         ...
 
 
@@ -87,8 +104,8 @@ class Runtime(Protocol):
         """
         ...
 
-    async def host(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine that needs an event loop, wherever there is one; the blocking runtime makes one."""
+    def home(self) -> Home:
+        """An event loop for coroutines that need one: the caller's; the blocking runtime makes one. Close it."""
         ...
 
     def signal(self) -> Signal: ...
