@@ -27,6 +27,8 @@ _OWN: Mapping[str, str] = {
     "azure": "llmgate.providers.openai:AzureOpenAI",
     "openai-compatible": "llmgate.providers.openai:OpenAICompatible",
     "anthropic": "llmgate.providers.anthropic:Anthropic",
+    "gemini": "llmgate.providers.google:Gemini",
+    "vertex": "llmgate.providers.google:VertexAI",
     "simulated": "llmgate.providers.simulated:Simulated",
 }
 

@@ -48,6 +48,7 @@ REASONS: Mapping[str, Kind] = MappingProxyType(
         "API_KEY_INVALID": AuthenticationFailed,
         "CREDENTIALS_MISSING": AuthenticationFailed,
         "BILLING_DISABLED": QuotaExhausted,
+        "QUOTA_EXHAUSTED": QuotaExhausted,
         "API_KEY_ANDROID_APP_BLOCKED": PermissionDenied,
         "API_KEY_HTTP_REFERRER_BLOCKED": PermissionDenied,
         "API_KEY_IOS_APP_BLOCKED": PermissionDenied,
@@ -98,6 +99,8 @@ NUMBERS: Mapping[int, Kind] = MappingProxyType(
 )
 """What is not listed is `BadRequest` from 400 and `UpstreamError` from 500 on."""
 
+_TOO_LONG = re.compile(r"token count.{0,80} exceeds|exceeds the maximum number of (?:input )?tokens", re.IGNORECASE)
+
 WORDINGS: tuple[tuple[Kind, frozenset[Kind], re.Pattern[str]], ...] = (
     (
         AuthenticationFailed,
@@ -107,7 +110,7 @@ WORDINGS: tuple[tuple[Kind, frozenset[Kind], re.Pattern[str]], ...] = (
     (
         ContextWindowExceeded,
         frozenset({BadRequest}),
-        re.compile(r"token count.{0,80} exceeds|exceeds the maximum number of (?:input )?tokens", re.IGNORECASE),
+        _TOO_LONG,
     ),
     (
         QuotaExhausted,
@@ -191,11 +194,11 @@ def _quotas(details: list[Json]) -> list[str]:
 
 
 def _delay(headers: Mapping[str, str], said: str, details: list[Json]) -> float | None:
-    """The longest wish: `RetryInfo` cuts off the fraction of a second that the sentence still has."""
+    """The body's longest wish, for `RetryInfo` cuts off the fraction of a second that the sentence has; else a header's."""
     wishes = [detail["retryDelay"] for detail in details if isinstance(detail.get("retryDelay"), str)]
     wishes += _RETRY_IN.findall(said)
-    delays = [server_delay(headers), *(server_delay({"retry-after": wish}) for wish in wishes)]
-    return max((delay for delay in delays if delay is not None), default=None)
+    delays = [delay for wish in wishes if (delay := server_delay({"retry-after": wish})) is not None]
+    return max(delays) if delays else server_delay(headers)
 
 
 _SAID: Mapping[str, str] = MappingProxyType(
@@ -227,9 +230,19 @@ def write_error(error: GatewayError) -> tuple[int, dict[str, str], Json]:
     word = _SAID.get(error.kind, "INTERNAL")
     status = STATUSES[word][1]
     headers = {"content-type": "application/json; charset=UTF-8"}
-    body: Json = {"code": status, "message": error.message, "status": word}
+    message = error.message
+    details: list[Json] = []
+    if error.kind == "context_window_exceeded" and not _TOO_LONG.search(message):
+        message = f"The input token count exceeds the maximum number of tokens allowed: {message}"
+    elif error.kind == "quota_exhausted":
+        # A status of its own Google has not, and with this one clients try again.
+        info = "type.googleapis.com/google.rpc.ErrorInfo"
+        details.append({"@type": info, "reason": "QUOTA_EXHAUSTED", "domain": "llmgate"})
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
         delay = f"{error.retry_after:.3f}".rstrip("0").rstrip(".") + "s"
-        body["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    body: Json = {"code": status, "message": message, "status": word}
+    if details:
+        body["details"] = details
     return status, headers, {"error": body}

@@ -150,6 +150,16 @@ ROWS: tuple[Row, ...] = (
         header="x-api-key", prefix="", price_id="anthropic", capabilities=CHAT,
         source="https://docs.claude.com/en/api/overview", checked="2026-11-20",
     ),
+    Row(
+        "gemini", "https://generativelanguage.googleapis.com/v1beta", ("GEMINI_API_KEY", "GOOGLE_API_KEY"), dialect="gemini",
+        header="x-goog-api-key", prefix="", price_id="google", aliases=("google",), capabilities=CHAT | {"embed", "audio"},
+        source="https://ai.google.dev/api", checked="2026-11-20",
+    ),
+    Row(
+        "vertex", "", dialect="gemini", price_id="google", aliases=("vertexai", "vertex-ai"),
+        quirks=Quirks(paths={"embed": "/models/{model}:predict"}), capabilities=(CHAT - {"models"}) | {"embed", "audio"},
+        source="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference", checked="2026-11-20",
+    ),
 )  # fmt: skip
 
 

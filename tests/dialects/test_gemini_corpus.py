@@ -261,7 +261,7 @@ def signatures(record: dict[str, Any]) -> list[str]:
 def validated(written: str) -> None:
     """Held to the types of the SDK, where it is installed."""
     try:
-        from google.genai import types  # noqa: PLC0415  # type: ignore[import-not-found,unused-ignore]
+        from google.genai import types  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return
     types.GenerateContentResponse.model_validate_json(written)

@@ -1,0 +1,82 @@
+"""Google's models: the Gemini API with a key, Vertex AI with a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from ..errors import AuthenticationFailed, ConfigError
+from ..types.secret import Secret
+from .http import HTTPProvider
+
+__all__ = ["Gemini", "VertexAI"]
+
+
+class Gemini(HTTPProvider):
+    """
+    The Gemini API. The key comes from `api_key`, `GEMINI_API_KEY` or `GOOGLE_API_KEY`.
+
+    It travels in a header and never in the address, where logs would keep it.
+    """
+
+    kind = "gemini"
+
+
+class VertexAI(HTTPProvider):
+    """
+    Google's models on Vertex AI, which wants an access token, and those live an hour.
+
+    Give `token`, a function that returns one that is still good, or a token that lives long enough as `api_key`.
+    """
+
+    kind = "vertex"
+
+    project: str = Field(default="", pattern="^[a-z0-9:.-]*$", description="the project's id")
+    location: str = Field(default="global", pattern="^[a-z0-9-]+$", description="such as europe-west4")
+    token: Callable[[], str] | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="returns an access token; it is asked for every request and must not wait, so let it keep the token",
+    )
+
+    def url(self) -> str:
+        if self.base_url:
+            return self.base_url
+        if not self.project:
+            raise ConfigError("project is missing; write project: ID, and location: REGION if it is not global")
+        host = "aiplatform" if self.location == "global" else f"{self.location}-aiplatform"
+        return f"https://{host}.googleapis.com/v1/projects/{self.project}/locations/{self.location}/publishers/google"
+
+    def secrets(self) -> list[Secret]:
+        if self.token is not None:
+            return [_Token(self.token, f"{self.project}/{self.location}")]
+        secrets = super().secrets()
+        if not secrets:
+            raise ConfigError("no token; give token, a function that returns an access token, or one as api_key")
+        return secrets
+
+
+class _Token(Secret):
+    """
+    A secret that is asked for when it is sent.
+
+    Args:
+        ask: Returns it.
+        name: What its fingerprint is made of: tokens change, the account behind them does not.
+    """
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, ask: Callable[[], str], name: str) -> None:
+        super().__init__(name)
+        self._ask = ask
+
+    def reveal(self) -> str:
+        try:
+            return Secret(self._ask()).reveal()
+        except Exception as error:
+            raise AuthenticationFailed(
+                f"there is no access token: the function raised {type(error).__name__}"
+            ) from error
