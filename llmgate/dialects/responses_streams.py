@@ -168,6 +168,8 @@ class Reader(ChatReader):
 
     def _item_done(self, event: Json) -> Chunk:
         wire = event["item"]
+        if not wire:
+            return Chunk(index=-1)
         self._done.append(wire)
         return self._rest(self._item(event), wire)
 

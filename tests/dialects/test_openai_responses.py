@@ -234,6 +234,8 @@ def test_probabilities_are_chats() -> None:
     assert {"content": [token]} == folded(piece("output_text", 0, "x", logprobs=[token]), completed(message)).choices[
         0
     ].logprobs
+    late = folded(piece("output_text", 0, "x"), done(0, message), completed(message))
+    assert {"content": [token]} == late.choices[0].logprobs
 
 
 def test_what_chat_cannot_say_stays_with_the_message() -> None:
@@ -421,7 +423,10 @@ def test_an_edited_message_goes_back_as_edited() -> None:
     """
     message = read(REASONING, said("x"), CALL).message
 
+    refused = {**message, "refusal": "No."}
+
     assert [REASONING, {"role": "assistant", "content": "y"}] == items({**message, "content": "y", "tool_calls": []})
+    assert {"type": "refusal", "refusal": "No."} == items(refused)[1]["content"][1]
 
 
 def test_reasoning_that_nobody_stored_is_not_referred_to() -> None:
@@ -445,7 +450,7 @@ def test_parameters_are_told_in_the_words_of_responses() -> None:
         "model": "gpt-x",
         "store": False,
         "future": 1,
-        "text": {"verbosity": "low", "format": {"type": "json_schema", **schema}},
+        "text": {"future": 2, "verbosity": "low", "format": {"type": "json_schema", **schema}},
         "reasoning": {"summary": "auto", "effort": "high"},
         "include": ["x", "message.output_text.logprobs"],
         "top_logprobs": 2,
@@ -456,6 +461,7 @@ def test_parameters_are_told_in_the_words_of_responses() -> None:
         stream=True,
         store=False,
         future=1,
+        text={"future": 2},
         verbosity="low",
         response_format={"type": "json_schema", "json_schema": schema},
         reasoning={"summary": "auto"},
@@ -773,7 +779,7 @@ def test_a_finished_item_that_says_something_else_adds_nothing() -> None:
     """
     What was streamed stands, also where the item later says it in another way.
     """
-    assert "abc" == folded(piece("output_text", 0, "abc"), done(0, said("ab…")), completed()).text
+    assert "abc" == folded(piece("output_text", 0, "abc"), done(0, said("ab… and more")), completed()).text
 
 
 @pytest.mark.parametrize(
