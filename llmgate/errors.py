@@ -287,15 +287,16 @@ class StreamInterrupted(UpstreamFailure):
     """
     The stream ended without its terminal event; what came is not an answer.
 
-    `partial` is the response folded from what did arrive, or None.
+    `partial` is the response folded from what did arrive, or None; `timer` names the clock that ran out, if one did.
     """
 
     outcome = "truncated"
     kind = "stream_interrupted"
 
-    def __init__(self, message: str = "", *, partial: Any = None, **fields: Any) -> None:
+    def __init__(self, message: str = "", *, partial: Any = None, timer: str = "", **fields: Any) -> None:
         super().__init__(message, **fields)
         self.partial = partial
+        self.timer = timer
 
 
 class Refused(GatewayError):

@@ -559,6 +559,8 @@ def clean(gateway: Gateway) -> None:
         assert limiter.unoccupied, limiter  # type: ignore[attr-defined]
     for breaker in pipeline.breakers.values():
         assert [] == breaker._probes
+    for engine in [gateway._blocking._engine, *gateway._asyncio._engines.values()]:
+        assert not getattr(engine, "_busy", None), engine
 
 
 REAL = {

@@ -466,7 +466,10 @@ class _StreamSource:
         if self._timers.first_token_s is None or error.outcome == "local":
             return error
         return StreamInterrupted(
-            f"the stream broke off: {error.message}", partial=self._seen.response(), retry_after=error.retry_after
+            f"the stream broke off: {error.message}",
+            partial=self._seen.response(),
+            timer=getattr(error, "timer", ""),
+            retry_after=error.retry_after,
         )
 
 
