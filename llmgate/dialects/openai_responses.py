@@ -129,8 +129,8 @@ def _write_response(answer: Response) -> Json:
     """The answer as a Response. Of several choices the first, for Responses has one and nobody can ask it for more."""
     choice = answer.choices[0] if answer.choices else Choice()
     created = int(time.time()) if answer.created is None else answer.created
-    output = _output(answer.id, choice)
-    return envelope(answer.id, answer.model, created, choice.finish_reason, output, write_usage(answer.usage))
+    output, usage = _output(answer.id, choice), write_usage(answer.usage)
+    return envelope(answer.id, answer.model, created, finish=choice.finish_reason, output=output, usage=usage)
 
 
 def _output(id: str, choice: Choice) -> list[Json]:

@@ -354,7 +354,8 @@ class Writer:
         out.append(self._event("response.in_progress", {"response": response}))
 
     def _response(self, finish: str | None, output: list[Json]) -> Json:
-        return envelope(self._id, self._model, self._created, finish, output, write_usage(self._usage))
+        usage = write_usage(self._usage)
+        return envelope(self._id, self._model, self._created, finish=finish, output=output, usage=usage)
 
     def _start(self, out: list[bytes], item: Json, shown: Json) -> _Open:
         """Begin an item; `shown` is what it says of itself before anything is in it."""

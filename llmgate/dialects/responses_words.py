@@ -224,7 +224,7 @@ def write_usage(usage: Usage) -> Json | None:
     }
 
 
-def envelope(id: str, model: str, created: int, finish: str | None, output: list[Json], usage: Json | None) -> Json:
+def envelope(id: str, model: str, created: int, *, finish: str | None, output: list[Json], usage: Json | None) -> Json:
     """
     A Response around its items. What it repeats of its request is what OpenAI assumes where a request says nothing.
 
