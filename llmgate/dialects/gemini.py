@@ -43,6 +43,7 @@ from .gemini_words import (
     citations_of,
     finish_of,
     finish_reason,
+    index_of,
     kept_parts,
     logprobs_of,
     usage_of,
@@ -189,7 +190,7 @@ def _read_answer(data: Json) -> Response:
 
 
 def _read_candidate(candidate: Json, id: str, position: int) -> Choice:
-    index = candidate.get("index", position)
+    index = index_of(candidate, position)
     parts = Parts(id, index)
     text, reasoning, calls = parts.read((candidate.get("content") or {}).get("parts") or [])
     finish, native = finish_of(candidate.get("finishReason"), parts.called)

@@ -27,6 +27,7 @@ from .gemini_words import (
     citations_of,
     finish_of,
     finish_reason,
+    index_of,
     json_object,
     kept_parts,
     logprobs_of,
@@ -203,7 +204,7 @@ class Reader:
                 self._finished[0] = True
             chunks.append(chunk)
         for position, candidate in enumerate(candidates or ()):
-            index = candidate.get("index", position)
+            index = index_of(candidate, position)
             parts = self._candidates.get(index)
             if parts is None:
                 parts = self._candidates[index] = Parts(id, index)

@@ -19,6 +19,7 @@ __all__ = [
     "citations_of",
     "finish_of",
     "finish_reason",
+    "index_of",
     "json_object",
     "kept_parts",
     "logprobs_of",
@@ -91,22 +92,33 @@ def finish_reason(finish: str | None, native: str | None, refusal: str | None) -
 
 def usage_of(counts: Json) -> Usage:
     """The counts as OpenAI counts: what tools brought was read, what was thought was written."""
-    prompt, tools = counts.get("promptTokenCount"), counts.get("toolUsePromptTokenCount")
-    said, thought = counts.get("candidatesTokenCount"), counts.get("thoughtsTokenCount")
+    prompt, tools = _count(counts, "promptTokenCount"), _count(counts, "toolUsePromptTokenCount")
+    said, thought = _count(counts, "candidatesTokenCount"), _count(counts, "thoughtsTokenCount")
     usage = Usage(
         None if prompt is None and tools is None else (prompt or 0) + (tools or 0),
         None if said is None and thought is None else (said or 0) + (thought or 0),
-        counts.get("cachedContentTokenCount"),
+        _count(counts, "cachedContentTokenCount"),
         None,
         thought,
     )
     for details in counts.get("promptTokensDetails") or ():
         if details.get("modality") in AUDIO:
-            usage.input_audio_tokens = details.get("tokenCount")
+            usage.input_audio_tokens = _count(details, "tokenCount")
     for details in counts.get("candidatesTokensDetails") or ():
         if details.get("modality") in AUDIO:
-            usage.output_audio_tokens = details.get("tokenCount")
+            usage.output_audio_tokens = _count(details, "tokenCount")
     return usage
+
+
+def _count(counts: Json, name: str) -> int | None:
+    count = counts.get(name)
+    return count if type(count) is int and count >= 0 else None
+
+
+def index_of(candidate: Json, position: int) -> int:
+    """Which candidate it is; the first is often told by nothing but its place."""
+    index = candidate.get("index")
+    return index if type(index) is int and index >= 0 else position
 
 
 def write_usage(usage: Usage) -> Json:
@@ -243,7 +255,9 @@ class Parts:
         """Text, reasoning and tool calls of the next parts."""
         if len(parts) == 1:
             part = parts[0]
-            if len(part) == 1 and "text" in part and not self._calls:  # nearly every event of a stream
+            if (
+                len(part) == 1 and part.get("text").__class__ is str and not self._calls
+            ):  # nearly every event of a stream
                 self._kept.append(part)
                 return part["text"], "", []
         text: list[str] = []

@@ -198,6 +198,15 @@ def test_tokens_are_counted_as_openai_counts() -> None:
     )
 
 
+def test_what_is_no_count_is_no_count() -> None:
+    """
+    Something else in place of a number is unknown, and does not disturb the answer.
+    """
+    counts = {"promptTokenCount": "9", "candidatesTokenCount": -1, "cachedContentTokenCount": True}
+
+    assert Usage() == read(candidates=[{"index": None}], usageMetadata=counts).usage
+
+
 def test_logprobs_are_openais() -> None:
     """
     Chosen and other tokens are read as OpenAI writes them, and written back.
@@ -285,6 +294,16 @@ def test_a_turn_that_is_more_than_text_comes_back_as_it_was() -> None:
         assert "Let me see. Two." == answer.text
         assert PARTS == contents(USER, answer.message)[1]["parts"]
         assert PARTS == dialect.write_response(answer)["candidates"][0]["content"]["parts"]
+
+
+def test_a_signed_text_comes_back_signed() -> None:
+    """
+    The signature of a text stays in the part that it came in; parts with and without one are never joined.
+    """
+    signed = {"text": "It rains.", "thoughtSignature": "c2ln"}
+
+    for parts in ([signed], [{"text": "So: "}, signed]):
+        assert parts == contents(USER, of_parts(*parts).message)[1]["parts"]
 
 
 def test_a_turn_that_was_changed_is_sent_as_it_is_now() -> None:
@@ -407,6 +426,16 @@ def test_own_parameters_pass() -> None:
         "functionCallingConfig": {"mode": "ANY"},
         "includeServerSideToolInvocations": True,
     } == body["toolConfig"]
+
+
+def test_what_is_said_in_googles_words_wins() -> None:
+    """
+    A `generationConfig` of the caller's own overrules what was translated, and an effort that it makes needless.
+    """
+    own = {"temperature": 2, "thinkingConfig": {"thinkingLevel": "low"}}
+    body = written("gemini-3-flash-preview", temperature=1, seed=3, reasoning_effort="none", generationConfig=own)
+
+    assert own | {"seed": 3} == body["generationConfig"]
 
 
 @pytest.mark.parametrize(
@@ -742,6 +771,19 @@ def test_a_request_is_read() -> None:
     } == body
 
 
+def test_a_part_that_is_no_thought_is_a_part_like_others() -> None:
+    """
+    Some clients say of every part that it is no thought; that says nothing.
+    """
+    user = {"role": "user", "parts": [{"text": "a", "thought": False}]}
+    model = {"role": "model", "parts": [{"text": "b", "thought": False}]}
+
+    assert [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ] == asked(contents=[user, model])["messages"]
+
+
 def test_the_model_and_the_stream_come_from_the_address() -> None:
     """
     Whoever knows the URL adds both to the body, and they are no parameters.
@@ -856,6 +898,24 @@ def test_a_stream_without_a_reason_is_interrupted() -> None:
             streamed(*events)
 
 
+def test_what_follows_a_reason_does_not_take_it_back() -> None:
+    """
+    An event behind the end, with sources or counts alone, leaves the answer whole.
+    """
+    grounding = {"groundingMetadata": {"groundingChunks": [{"web": {"uri": "https://x.test"}}]}, "index": 0}
+    answer = fold(
+        streamed(
+            event({"text": "a"}, finish="STOP"),
+            {"candidates": [grounding]},
+            {"usageMetadata": {"promptTokenCount": 1}},
+            ending=b"data: [DONE]\n\n",
+        )
+    )
+
+    assert isinstance(answer, Response)
+    assert ("stop", ["https://x.test"], 1) == (answer.finish_reason, answer.citations, answer.usage.input_tokens)
+
+
 def test_an_error_inside_a_stream_is_raised_after_what_came_before() -> None:
     """
     Text that came before an error is given out, and then the error, by its own status.
@@ -880,6 +940,7 @@ def test_an_error_inside_a_stream_is_raised_after_what_came_before() -> None:
         b'[{"candidates": []}, nonsense',
         b'[{"candidates": [{}]}} ',
         b'[{"candidates": 3}]',
+        b'data: {"candidates": [{"content": {"parts": [{"text": 3}]}}]}\n\n',
     ],
 )
 def test_what_is_no_stream_is_a_protocol_error(body: bytes) -> None:
@@ -987,6 +1048,7 @@ MINUTE = {"violations": [{"quotaId": "GenerateContentInputTokensPerModelPerMinut
         (dialect.read_error(502, {}, b"<html>bad gateway</html>"), UpstreamError),
         (dialect.read_error(429, {"retry-after": "3"}, b""), RateLimited),
         (dialect.read_error(418, {}, b"[]"), BadRequest),
+        (dialect.read_error(400, {}, b'[{"error": {"status": "UNAVAILABLE", "code": 503}}]'), Overloaded),
         (dialect.read_error(500, {}, b'{"error": {"details": 3, "message": {}, "code": "x"}}'), UpstreamError),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
