@@ -7,14 +7,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from .. import __version__
 from ..config.json_schema import json_schema
-from ..config.loading import load_file
-from ..config.settings import settings_from
-from ..errors import GatewayError
+from ..config.settings import settings_from_file
+from ..errors import ConfigError, ModelNotFound
 
 __all__ = ["main"]
+
+FINE, WRONG_CONFIGURATION, WRONG_COMMAND = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,13 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments)  # type: ignore[no-any-return]
-    except GatewayError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        code: int = arguments.run(arguments)
+        return code
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_CONFIGURATION if Path(arguments.file).is_file() else WRONG_COMMAND
+    except ModelNotFound as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_COMMAND
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="find what is wrong with a configuration, and its worst case")
     check.add_argument("file", help="YAML, JSON or TOML")
-    check.add_argument("--tokens", type=int, default=1000, help="length of the prompt for the worst case (1000)")
+    check.add_argument("--tokens", type=_count, default=1000, help="length of the prompt for the worst case (1000)")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_check)
 
@@ -57,29 +60,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("expected a number above 0")
+    return count
+
+
 def _check(arguments: argparse.Namespace) -> int:
     from .check import checked
 
-    report = checked(settings_from(load_file(arguments.file)), tokens=arguments.tokens)
+    report = checked(settings_from_file(arguments.file), tokens=arguments.tokens)
     if arguments.json:
         print(json.dumps(asdict(report), indent=2, default=str))
     else:
         print("\n".join(report.lines()))
-    return 1 if report.errors else 0
+    return WRONG_CONFIGURATION if report.errors else FINE
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from .check import lenient
     from .explain import told
+    from .imagining import lenient
 
-    pipeline, _ = lenient(settings_from(load_file(arguments.file)))
+    pipeline, missing = lenient(settings_from_file(arguments.file))
     names = [arguments.route] if arguments.route else list(pipeline.settings.routes)
+    if not names:
+        print("there are no routes; name a provider/model with --route")
     for at, name in enumerate(names):
-        print("\n" * (at > 0) + f"{name}")
-        print("\n".join(f"  {step}" for step in told(pipeline, name, stream=arguments.stream)))
-    return 0
+        steps = told(pipeline, name, stream=arguments.stream)
+        print("\n" * (at > 0) + name)
+        print("\n".join(f"  {step}" for step in steps))
+    for provider, text in missing.items():
+        print(f"\nproviders.{provider}: {text}", file=sys.stderr)
+    return FINE
 
 
 def _schema(arguments: argparse.Namespace) -> int:
     print(json.dumps(json_schema(), indent=2))
-    return 0
+    return FINE

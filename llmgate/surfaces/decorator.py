@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
@@ -213,7 +213,4 @@ def _text(option: str, value: Any) -> str:
 
 
 def _text_or_function(option: str, value: Any) -> str | Callable[..., str]:
-    if callable(value):
-        told: Callable[..., str] = value
-        return told
-    return _text(option, value)
+    return cast("Callable[..., str]", value) if callable(value) else _text(option, value)
