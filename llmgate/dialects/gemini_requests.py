@@ -589,15 +589,15 @@ def _read_messages(data: Json) -> list[Json]:
     if system:
         parts = _many(system if isinstance(system, str) else system["parts"])
         messages.append({"role": "system", "content": _simplest([_read_part(part) for part in parts])})
-    unnamed: list[tuple[str, str]] = []  # tool and id of the calls without an id that wait for their results
+    waiting: list[tuple[str, str]] = []  # tool and id of the calls that have no result yet
     for turn, content in enumerate(_many(data["contents"])):
         parts = [_undoubted(part) for part in _many(content.get("parts") or [])]
         if content.get("role") == "model":
             message = _read_model(parts, turn)
-            unnamed = [(call["function"]["name"], call["id"]) for call in message.get("tool_calls", ())]
+            waiting = [(call["function"]["name"], call["id"]) for call in message.get("tool_calls", ())]
             messages.append(message)
         else:
-            messages += _read_user(parts, unnamed)
+            messages += _read_user(parts, waiting)
     return messages
 
 
@@ -626,26 +626,31 @@ def _read_model(parts: list[Json], turn: int) -> Json:
     return message
 
 
-def _read_user(parts: list[Json], unnamed: list[tuple[str, str]]) -> list[Json]:
-    results = [_read_result(part["functionResponse"], unnamed) for part in parts if "functionResponse" in part]
+def _read_user(parts: list[Json], waiting: list[tuple[str, str]]) -> list[Json]:
+    results = [_read_result(part["functionResponse"], waiting) for part in parts if "functionResponse" in part]
     others = [_read_part(part) for part in parts if "functionResponse" not in part]
     return [*results, {"role": "user", "content": _simplest(others)}] if others or not results else results
 
 
-def _read_result(result: Json, unnamed: list[tuple[str, str]]) -> Json:
-    name = result["name"]
-    id = result.get("id")
-    if not id:
-        at = next((at for at, (tool, _) in enumerate(unnamed) if tool == name), None)
-        id = call_id(name, 0, 0) if at is None else unnamed.pop(at)[1]
+def _read_result(result: Json, waiting: list[tuple[str, str]]) -> Json:
+    """A result answers the call of its id, or without one the first of its tool that still waits."""
+    name, id = result["name"], result.get("id")
+    call = next((call for call in waiting if (call[1] == id if id else call[0] == name)), None)
+    message: Json = {"role": "tool"}
+    if call is None:
+        # Only Google's own name tells what it belongs to.
+        message["name"] = name
+    else:
+        waiting.remove(call)
+    message["tool_call_id"] = id or (call_id(name, 0, 0) if call is None else call[1])
     response = result.get("response") or {}
     said = response.get("output")
     if response.keys() != {"output"} or not isinstance(said, str) or _response(said) != response:
         said = dumps(response).decode()
-    content: Any = said
+    message["content"] = said
     if result.get("parts"):
-        content = [{"type": "text", "text": said}, *(_read_part(part) for part in result["parts"])]
-    return {"role": "tool", "tool_call_id": id, "name": name, "content": content}
+        message["content"] = [{"type": "text", "text": said}, *(_read_part(part) for part in result["parts"])]
+    return message
 
 
 def _read_part(part: Json) -> Json:

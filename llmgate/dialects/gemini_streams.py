@@ -127,7 +127,7 @@ class Reader:
     `raw`: who passes the stream on as it is passes each `raw` on once.
     """
 
-    __slots__ = ("_array", "_begun", "_candidates", "_events", "_failure", "_finished", "terminated")
+    __slots__ = ("_array", "_begun", "_candidates", "_counts", "_events", "_failure", "_finished", "terminated")
 
     def __init__(self) -> None:
         self.terminated = False
@@ -136,6 +136,7 @@ class Reader:
         self._array: ArraySplitter | None = None
         self._candidates: dict[int, Parts] = {}
         self._finished: dict[int, bool] = {}
+        self._counts: Json = {}  # the last that came
         self._failure: GatewayError | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
@@ -226,8 +227,10 @@ class Reader:
             chunks.append(chunk)
         # Before the end they are guesses, also about the prompt: 145 tokens in every event, and 85 in the last.
         counts = event.get("usageMetadata")
-        if counts and self._finished and all(self._finished.values()):
-            chunks[-1].usage = usage_of(counts)
+        if counts and ("promptTokenCount" in counts or not self._counts):  # some tell the kind of traffic alone
+            self._counts = counts
+        if self._counts and self._finished and all(self._finished.values()):
+            chunks[-1].usage = usage_of(self._counts)
 
 
 class _Candidate:

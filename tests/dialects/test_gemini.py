@@ -748,7 +748,7 @@ def test_a_request_is_read() -> None:
     assert {"role": "user", "content": [{"type": "text", "text": "a"}, image]} == user
     assert {"snake_case": None} == json.loads(assistant["tool_calls"][0]["function"]["arguments"])
     id = assistant["tool_calls"][0]["id"]
-    assert {"role": "tool", "tool_call_id": id, "name": "f", "content": "ok"} == tool
+    assert {"role": "tool", "tool_call_id": id, "content": "ok"} == tool
     schema = {"type": ["string", "null"]}
     assert {
         "max_completion_tokens": 5,
@@ -769,6 +769,33 @@ def test_a_request_is_read() -> None:
         "tool_choice": "none",
         "safetySettings": [],
     } == body
+
+
+def test_results_find_their_calls() -> None:
+    """
+    With an id a result answers that call, without one the first of its tool that waits; one that answers none is named.
+    """
+
+    def call(name: str, **id: str) -> Json:
+        return {"functionCall": {"name": name, "args": {}} | id}
+
+    def result(name: str, said: str, **id: str) -> Json:
+        return {"functionResponse": {"name": name, "response": {"output": said}} | id}
+
+    _, assistant, *tools = asked(
+        contents=[
+            {"role": "user", "parts": [{"text": "a"}]},
+            {"role": "model", "parts": [call("f"), call("g", id="g1"), call("f")]},
+            {
+                "role": "user",
+                "parts": [result("g", "b", id="g1"), result("f", "c"), result("f", "d"), result("h", "e")],
+            },
+        ]
+    )["messages"]
+    first, second, third = (call["id"] for call in assistant["tool_calls"])
+
+    assert [(second, "b"), (first, "c"), (third, "d")] == [(t["tool_call_id"], t["content"]) for t in tools[:3]]
+    assert ["h"] == [tool["name"] for tool in tools if "name" in tool]
 
 
 def test_a_part_that_is_no_thought_is_a_part_like_others() -> None:
@@ -865,6 +892,11 @@ def test_the_last_count_is_the_one_that_holds() -> None:
     )
 
     assert [None, 85] == [chunk.usage and chunk.usage.input_tokens for chunk in chunks]
+    early = streamed(
+        event({"text": "a"}, usageMetadata={"promptTokenCount": 3, "totalTokenCount": 3}),
+        event(finish="STOP", usageMetadata={"trafficType": "ON_DEMAND"}),
+    )
+    assert Usage(3) == early[-1].usage
 
 
 def test_an_array_is_a_stream() -> None:
