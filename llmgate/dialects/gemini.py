@@ -240,11 +240,11 @@ _OF_EMBEDDINGS = frozenset({"dimensions", "encoding_format", "input", "user"})
 def _write_embed(request: Request, predicts: bool) -> Json:
     """The body of `:batchEmbedContents`, or of Vertex AI's `:predict`."""
     given: Json = request.body
-    texts = given["input"]
+    texts = given.get("input")
     if isinstance(texts, (str, dict)):
         texts = [texts]
-    if not all(isinstance(text, (str, dict)) for text in texts):
-        raise BadRequest("input: Gemini takes texts and no tokens")
+    if not isinstance(texts, list) or not all(isinstance(text, (str, dict)) for text in texts):
+        raise BadRequest("input: Gemini takes a text or a list of them, and no tokens")
     own = {name: value for name, value in given.items() if name not in _OF_EMBEDDINGS and value is not None}
     if predicts:
         parameters = own.pop("parameters", {})
@@ -265,30 +265,37 @@ def _write_content(text: str | Json) -> Json:
 def _read_embed(data: Any) -> Request:
     """What is asked of `:embedContent`, `:batchEmbedContents` or `:predict`."""
     try:
-        given: Json = camelled(data)
-        own: Json
-        if "instances" in given:
-            instances = given["instances"]
-            plain = all(instance.keys() == {"content"} for instance in instances)
-            texts = [instance["content"] for instance in instances] if plain else instances
-            own = dict(given.get("parameters") or {})
-            model = given.get("model") or ""
-            dimensions = own.pop("outputDimensionality", None)
-            own = {"parameters": own} if own else {}
+        if "instances" in data:
+            model, texts, own = data.get("model"), *_read_instances(data)
         else:
+            given: Json = camelled(data)
             requests = given.get("requests") or [given]
+            model = given.get("model") or requests[0].get("model")
             texts = [_read_content(request["content"]) for request in requests]
             own = {name: value for name, value in requests[0].items() if name not in ("content", "model")}
-            dimensions = own.pop("outputDimensionality", None)
-            model = given.get("model") or requests[0].get("model") or ""
-            if any(request.keys() - {"content"} != requests[0].keys() - {"content"} for request in requests):
+            if any(_apart(request) != _apart(requests[0]) for request in requests):
                 raise BadRequest("requests: they differ in more than their content")
+        dimensions = own.pop("outputDimensionality", None)
+        model = (model or "").removeprefix("models/")
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None
     body = {"input": texts, **own}
     if dimensions is not None:
         body["dimensions"] = dimensions
-    return Request("embed", model.removeprefix("models/"), body, False, encoded(body))
+    return Request("embed", model, body, False, encoded(body))
+
+
+def _apart(request: Json) -> Json:
+    return {name: value for name, value in request.items() if name != "content"}
+
+
+def _read_instances(data: Json) -> tuple[list[Any], Json]:
+    """Inputs and parameters of a `:predict`, whose names are the model's and not the API's: `task_type` stays as it is."""
+    instances, own = data["instances"], dict(data.get("parameters") or {})
+    dimensions = own.pop("outputDimensionality", None)
+    plain = all(instance.keys() == {"content"} for instance in instances)
+    texts = [instance["content"] for instance in instances] if plain else instances
+    return texts, ({"parameters": own} if own else {}) | {"outputDimensionality": dimensions}
 
 
 def _read_content(content: Json) -> str | Json:

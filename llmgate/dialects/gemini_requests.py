@@ -214,11 +214,10 @@ def _write_effort(config: Json, effort: str, model: str) -> None:
 class _Turns:
     """The conversation as it is written: neighbours of one role become one turn."""
 
-    __slots__ = ("calls", "contents", "model", "results", "signed", "system")
+    __slots__ = ("calls", "contents", "results", "signed", "system")
 
     def __init__(self, model: str) -> None:
         which = generation(model)
-        self.model = model
         self.signed = which is None or which >= (3, 0)  # whether it insists on signatures and takes images as results
         self.contents: list[Json] = []
         self.system: list[Json] = []

@@ -846,10 +846,29 @@ def test_embeddings_are_asked_for() -> None:
     assert [{"model": "models/e", "content": {"parts": [{"text": "a"}]}}] == body(input="a", encoding_format="float")
     both = body(input=["a", "b"], dimensions=3, taskType="CLUSTERING")
     assert [("CLUSTERING", 3)] * 2 == [(one["taskType"], one["outputDimensionality"]) for one in both]
-    with pytest.raises(BadRequest, match="tokens"):
-        body(input=[[1, 2]])
+    for wrong in ([[1, 2]], 3, None):
+        with pytest.raises(BadRequest, match="tokens"):
+            body(input=wrong)
     single = dialect.read_request("embed", {"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 3})
     assert {"input": ["a"], "dimensions": 3} == single.body
+    one, other = ({"content": {"parts": [{"text": text}]}, "taskType": text} for text in "ab")
+    with pytest.raises(BadRequest, match="differ"):
+        dialect.read_request("embed", {"requests": [one, other]})
+
+
+def test_predictions_are_asked_for() -> None:
+    """
+    What Vertex AI is asked to predict keeps its own names, and is asked for again as it was.
+    """
+    asked = {
+        "instances": [{"content": "a", "task_type": "CLUSTERING"}, {"content": "b", "title": "t"}],
+        "parameters": {"autoTruncate": False, "outputDimensionality": 3},
+    }
+    request = dialect.read_request("embed", asked)
+    written = dialect.write_request(request.to("e"), Quirks(paths={"embed": "/models/{model}:predict"}))
+
+    assert asked == json.loads(written.body)
+    assert 3 == request.body["dimensions"]
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------
