@@ -46,6 +46,11 @@ WINDOWS = ("context_window", "context_length", "max_context_length", "max_model_
 _MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
+FOREIGN = frozenset({"thinking_blocks", "output_items"})
+"""Keys that an answer's message bears for the next turn with the same upstream. Another one would refuse them."""
+FOREIGN_MARKS = tuple(f'"{key}"'.encode() for key in sorted(FOREIGN))
+
+
 class OpenAIChat:
     """The format of OpenAI and of everybody who is compatible with it."""
 
@@ -142,6 +147,13 @@ class OpenAIChat:
         return Writer(request)
 
 
+def _native(message: Any) -> Any:
+    """The message without what only the format understands in which its turn was answered."""
+    if not isinstance(message, dict) or FOREIGN.isdisjoint(message):
+        return message
+    return {key: value for key, value in message.items() if key not in FOREIGN}
+
+
 def _written_body(request: Request, quirks: Quirks) -> bytes:
     """The body with model and stream in front. What was encoded when the request was accepted is not encoded again."""
     body: Json = request.body
@@ -162,6 +174,8 @@ def _written_body(request: Request, quirks: Quirks) -> bytes:
 def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
     """The body as this upstream wants it; the same object if it wants nothing else."""
     out = body
+    if request.verb == "chat" and any(mark in request.encoded for mark in FOREIGN_MARKS):
+        out = out | {"messages": [_native(message) for message in out.get("messages", ())]}
     limit = quirks.max_tokens
     if limit is not None and request.verb == "chat":
         given = next((body[name] for name in (limit, *LIMITS) if name in body), None)

@@ -1206,3 +1206,16 @@ def test_an_error_in_a_written_stream_reaches_the_sdk():
     assert "a" == next(stream).choices[0].delta.content
     with pytest.raises(openai.APIError, match="too much"):
         next(stream)
+
+
+def test_what_another_format_keeps_for_itself_stays_behind() -> None:
+    """
+    When a conversation moves here from another format, what only that format understands is not sent; all else is.
+    """
+    answered = {"role": "assistant", "content": "hi", "thinking_blocks": [{"type": "thinking"}], "output_items": [{}]}
+    body = {"messages": [{"role": "user", "content": '"thinking_blocks"'}, answered], "temperature": 0}
+    written = json.loads(DIALECT.write_request(Request("chat", "m", body, False, dumps(body)), Quirks()).body)
+
+    assert [body["messages"][0], {"role": "assistant", "content": "hi"}] == written["messages"]
+    assert 0 == written["temperature"]
+    assert answered["thinking_blocks"], "the caller's own message is left as it is"
