@@ -195,13 +195,17 @@ class HTTPProvider(Provider):
 
     def bind(self, model: str, key: int = 0) -> Handler:
         origin, path = self.place()
-        row, secrets = self.row, self.secrets()
+        row, secrets, dialect = self.row, self.secrets(), dialect_named(self.dialect())
         if not secrets:
-            return _Asker(self, dialect_named(row.dialect), origin, path, None).ask
+            return _Asker(self, dialect, origin, path, None).ask
         if row.header in self.headers:
             raise ConfigError(f"headers: {row.header} carries the key; give it as api_key and nowhere else")
         credential = Credential(secrets[key], origin, row.header, row.prefix)
-        return _Asker(self, dialect_named(row.dialect), origin, path, credential).ask
+        return _Asker(self, dialect, origin, path, credential).ask
+
+    def dialect(self) -> str:
+        """Name of the wire format it is asked in."""
+        return self.row.dialect
 
     def target(self, base: str, written: Written, request: Request) -> str:
         """Path and query of a request."""

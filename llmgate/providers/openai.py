@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
@@ -17,13 +18,24 @@ __all__ = ["AzureOpenAI", "OpenAI", "OpenAICompatible"]
 DIALECT = "openai_chat"
 
 
-class OpenAI(HTTPProvider):
+class _Speaker(HTTPProvider):
+    """Whoever may be asked in either of OpenAI's two formats."""
+
+    api: Literal["chat", "responses"] = Field(
+        default="chat", description="whether chats go over Chat Completions or over the Responses API"
+    )
+
+    def dialect(self) -> str:
+        return "openai_responses" if self.api == "responses" else super().dialect()
+
+
+class OpenAI(_Speaker):
     """OpenAI. The key comes from `api_key` or `OPENAI_API_KEY`."""
 
     kind = "openai"
 
 
-class OpenAICompatible(HTTPProvider):
+class OpenAICompatible(_Speaker):
     """
     Any server that speaks OpenAI's chat completions.
 
@@ -52,7 +64,7 @@ class OpenAICompatible(HTTPProvider):
         return self.name or self.vendor or self.kind
 
 
-class AzureOpenAI(HTTPProvider):
+class AzureOpenAI(_Speaker):
     """
     OpenAI's models on Azure. Its "models" are the names of your deployments.
 
