@@ -18,7 +18,7 @@ from yarl import URL
 
 from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, drop_transport, head, tls_failure, untraced
+from .http import Body, Headers, HTTPOptions, drop_transport, fields, tls_failure, untraced
 from .process import STOPPED
 
 __all__ = ["AiohttpEngine"]
@@ -34,6 +34,7 @@ class AiohttpEngine:
     def __init__(self, options: HTTPOptions) -> None:
         self._options = options
         self._urls: dict[tuple[str, str], URL] = {}
+        self._connect = NO_CLOCK
         connector = aiohttp.TCPConnector(
             limit=0,  # how many calls there may be at a time is a limit of the deployment, which can tell why one waits
             keepalive_timeout=options.keepalive_s,
@@ -60,19 +61,34 @@ class AiohttpEngine:
                     answer = await self._asked(request)
             return _AiohttpResponse(answer, self._options, request.origin, self._session)
         except BaseException as error:
-            raise untraced(error, self._translated(error, request)) from None
+            problem = untraced(error, self._translated(error, request))
+        # Raised out here, without a context: aiohttp's own errors hold the headers of the request, and so the key.
+        try:
+            raise problem
+        finally:
+            del problem
 
     async def _asked(self, request: WireRequest) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise GatewayClosed(STOPPED)
+        lines = fields(request)
+        for name, value in lines:
+            if not (name.isascii() and value.isascii()):
+                # aiohttp would write it as UTF-8, which no server reads as that.
+                raise BadRequest("a header holds characters that HTTP cannot carry")
         return await self._session._request(
             request.method,
             self._url(request),
             data=_upload(request),
-            headers=_headers(request),
+            headers=CIMultiDict(lines),
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.timeouts.connect_s),
+            timeout=self._clock(request.timeouts.connect_s),
         )
+
+    def _clock(self, connect_s: float) -> aiohttp.ClientTimeout:
+        if self._connect.sock_connect != connect_s:
+            self._connect = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        return self._connect
 
     def _url(self, request: WireRequest) -> URL:
         place = request.origin, request.target
@@ -137,15 +153,6 @@ class AiohttpEngine:
         for line in lines:
             if line.transport is not None:
                 drop_transport(line.transport)
-
-
-def _headers(request: WireRequest) -> CIMultiDict[str]:
-    """The header lines that aiohttp does not write by itself."""
-    return CIMultiDict(
-        (name.decode(), value.decode("latin-1"))
-        for name, value in head(request)
-        if name not in (b"host", b"content-length")
-    )
 
 
 def _upload(request: WireRequest) -> _Upload | bytes | None:
@@ -221,7 +228,7 @@ def _line(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
 class _AiohttpResponse:
     """The answer on aiohttp's stream."""
 
-    __slots__ = ("_answer", "_body", "_open", "_origin", "_session", "headers", "status")
+    __slots__ = ("_answer", "_body", "_open", "_origin", "_session", "status")
 
     def __init__(
         self, answer: aiohttp.ClientResponse, options: HTTPOptions, origin: str, session: aiohttp.ClientSession
@@ -231,8 +238,11 @@ class _AiohttpResponse:
         self._origin = origin
         self._open = True
         self.status: int = answer.status
-        self.headers: Mapping[str, str] = Headers(answer.raw_headers)
-        self._body = Body(self.headers.get("content-encoding", ""), options.max_response_bytes)
+        self._body = Body(answer.headers.get("Content-Encoding", ""), options.max_response_bytes)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return Headers(self._answer.raw_headers)
 
     async def read(self, until: float) -> bytes:
         if not self._open:

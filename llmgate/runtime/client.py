@@ -31,6 +31,8 @@ from .process import STOPPED
 
 __all__ = ["ClientEngine", "library_of"]
 
+FOREVER_S = 1e6  # seconds; eleven days, because sockets take no infinity
+
 
 def library_of(client: Any, color: Color) -> Any:
     """
@@ -82,8 +84,11 @@ class ClientEngine:
         )
 
     async def send(self, request: WireRequest, until: float) -> _ClientResponse:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
         try:
-            left = _left(until)
+            left = min(left, FOREVER_S)
             built = self._built(request, left)
             if self._asyncio:
                 async with asyncio.timeout(left):
@@ -155,10 +160,6 @@ class ClientEngine:
         if self._own and not self._asyncio:
             self._client.close()
         self._own = False
-
-
-def _left(until: float) -> float:
-    return min(max(until - time.monotonic(), 1e-6), 1e6)
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:

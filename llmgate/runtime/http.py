@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from ..errors import BadRequest, ConfigError, ConnectionFailed, ProtocolError
 from ..types.wire import WireRequest, WireResponse
@@ -33,6 +33,7 @@ __all__ = [
     "untraced",
 ]
 
+T = TypeVar("T")
 Color = Literal["blocking", "asyncio"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
@@ -142,7 +143,7 @@ def drop_transport(transport: Any) -> None:
 
 def head(request: WireRequest) -> list[tuple[bytes, bytes]]:
     """
-    The header lines as bytes, credential and host included. Make it when you send and keep it nowhere.
+    All header lines as bytes, credential, host and length included. Make it when you send and keep it nowhere.
 
     Raises:
         ConfigError: If the key was configured for another origin.
@@ -150,22 +151,32 @@ def head(request: WireRequest) -> list[tuple[bytes, bytes]]:
     """
     scheme, _, authority = request.origin.partition("://")
     host = authority.removesuffix(":443") if scheme == "https" else authority.removesuffix(":80")
-    lines = [(b"host", host.encode()), (b"content-length", b"%d" % len(request.body))]
-    if request.method == "GET":
-        lines.pop()
+    lines = [(b"host", host.encode())]
+    if request.method != "GET":
+        lines.append((b"content-length", b"%d" % len(request.body)))
     try:
-        lines += [(name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers]
+        lines += [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields(request)]
     except UnicodeEncodeError as error:
         raise BadRequest(f"a header holds characters that HTTP cannot carry: {error.reason}") from None
-    credential = request.credential
-    if credential is not None:
-        if credential.origin != request.origin:
-            raise ConfigError(
-                f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
-                "give the other origin a key of its own"
-            )
-        lines.append((credential.header.encode(), (credential.prefix + credential.secret.reveal()).encode()))
     return lines
+
+
+def fields(request: WireRequest) -> list[tuple[str, str]]:
+    """
+    The header lines that a client library does not write by itself: the request's own and the credential.
+
+    Raises:
+        ConfigError: If the key was configured for another origin.
+    """
+    credential = request.credential
+    if credential is None:
+        return request.headers
+    if credential.origin != request.origin:
+        raise ConfigError(
+            f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
+            "give the other origin a key of its own"
+        )
+    return [*request.headers, (credential.header, credential.prefix + credential.secret.reveal())]
 
 
 class Body:
@@ -273,6 +284,16 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._lines[name.encode("latin-1")].decode("latin-1")
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+
+    @overload
+    def get(self, key: str, /, default: T) -> str | T: ...
+
+    def get(self, key: str, /, default: Any = None) -> Any:
+        line = self._lines.get(key.encode("latin-1"))
+        return default if line is None else line.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._lines)
