@@ -29,6 +29,7 @@ _OWN: Mapping[str, str] = {
     "anthropic": "llmgate.providers.anthropic:Anthropic",
     "gemini": "llmgate.providers.google:Gemini",
     "vertex": "llmgate.providers.google:VertexAI",
+    "cohere": "llmgate.providers.cohere:Cohere",
     "simulated": "llmgate.providers.simulated:Simulated",
 }
 

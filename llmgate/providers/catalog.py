@@ -160,6 +160,11 @@ ROWS: tuple[Row, ...] = (
         quirks=Quirks(paths={"embed": "/models/{model}:predict"}), capabilities=(CHAT - {"models"}) | {"embed", "audio"},
         source="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference", checked="2026-11-20",
     ),
+    Row(
+        "cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), dialect="cohere",
+        price_id="cohere", capabilities=CHAT | {"embed"},
+        source="https://docs.cohere.com/reference/about", checked="2026-11-20",
+    ),
 )  # fmt: skip
 
 
