@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
 from .drive import drive
-from .homes import Here
+from .homes import Bounds, Here
 from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AsyncioRuntime:
         self._lock = ProcessLock()
         self._pid = os.getpid()
         self._asleep: set[_LoopSignal] = set()
-        self._scopes: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
+        self._bounds = Bounds()
         self._stopped = False
 
     now = staticmethod(time.monotonic)
@@ -66,6 +66,8 @@ class AsyncioRuntime:
     async def send(self, request: WireRequest, until: float) -> WireResponse:
         clients = request.clients
         if clients is not None and clients.asyncio is not None and self._make_engine is not None:
+            if self._stopped:
+                raise GatewayClosed(STOPPED)
             return await self._make_engine(clients.asyncio).send(request, until)
         engine = self._engines.get(asyncio.get_running_loop())
         if engine is None:
@@ -111,7 +113,7 @@ class AsyncioRuntime:
                 drive(janitor.aclose())
             self._janitors.clear()
             self._asleep.clear()
-            self._scopes.clear()
+            self._bounds.forget()
         for loop in [loop for loop in self._engines if loop.is_closed()]:
             self._engines.pop(loop).abandon()
 
@@ -119,18 +121,7 @@ class AsyncioRuntime:
         return await asyncio.to_thread(function, *args)
 
     async def within(self, until: float, work: Awaitable[T]) -> T:
-        left = until - self.now()
-        try:
-            async with asyncio.timeout(left if left < 1e9 else None) as scope:
-                self._scopes[scope] = asyncio.get_running_loop()
-                try:
-                    return await work
-                finally:
-                    self._scopes.pop(scope, None)
-        except TimeoutError:
-            if self._stopped:
-                raise GatewayClosed(STOPPED) from None
-            raise
+        return await self._bounds.within(until, work)
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.get_running_loop().create_task(work)
@@ -168,9 +159,7 @@ class AsyncioRuntime:
         self._stopped = True
         for bell in self._asleep.copy():
             bell.set()
-        for scope, loop in self._scopes.copy().items():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is everything on it
-                loop.call_soon_threadsafe(_cut_short, scope, loop)
+        self._bounds.stop()
 
     async def close(self, timeout_s: float = CLOSE_S) -> None:
         """Close the connections of every loop, those in use, too, each on its own loop; those of closed loops are dropped."""
@@ -203,11 +192,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _cut_short(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
-    with contextlib.suppress(RuntimeError):  # it is over already
-        scope.reschedule(loop.time())
 
 
 def _closed_on(loop: asyncio.AbstractEventLoop, engine: Engine) -> concurrent.futures.Future[None]:

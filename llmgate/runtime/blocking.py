@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
 from .drive import drive
+from .homes import Bounds, OwnLoop
 from .process import STOPPED, ProcessLock
 
 if TYPE_CHECKING:
-    from .homes import OwnLoop
     from .http import Engine
 
 __all__ = ["BlockingRuntime"]
@@ -37,6 +37,7 @@ class BlockingRuntime:
         self._lock = ProcessLock()
         self._pid = os.getpid()
         self._asleep: set[_ThreadSignal] = set()
+        self._bounds = Bounds()
         self._stopped = False
 
     now = staticmethod(time.monotonic)
@@ -53,6 +54,8 @@ class BlockingRuntime:
     async def send(self, request: WireRequest, until: float) -> WireResponse:
         clients = request.clients
         if clients is not None and clients.blocking is not None and self._make_engine is not None:
+            if self._stopped:
+                raise GatewayClosed(STOPPED)
             return await self._make_engine(clients.blocking).send(request, until)
         engine = self._engine
         if engine is None or self._pid != os.getpid():
@@ -76,6 +79,7 @@ class BlockingRuntime:
             engine, self._engine = self._engine, None
             self._pid = os.getpid()
             self._asleep.clear()
+            self._bounds.forget()
             if engine is not None:
                 engine.drop()
 
@@ -106,15 +110,17 @@ class BlockingRuntime:
 
     def home(self) -> OwnLoop:
         """An event loop of its own; it turns on a thread of its own where this one has a running loop already."""
-        from .homes import OwnLoop
-
-        return OwnLoop(_aside)
+        return OwnLoop(_aside, self._bounds)
 
     def stop(self) -> None:
-        """Send nothing from now on, and let nobody sleep any more: whoever tries is told that the gateway is closed."""
+        """
+        Send nothing from now on, let nobody sleep any more and cut short what runs on loops of its own: whoever is concerned
+        is told that the gateway is closed.
+        """
         self._stopped = True
         for bell in self._asleep.copy():
             bell.set()
+        self._bounds.stop()
 
     def close(self) -> None:
         """Close the connections, those in use, too. The runtime opens new ones if it was not stopped."""

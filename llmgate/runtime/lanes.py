@@ -18,6 +18,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -306,9 +307,17 @@ class _ThreadPort(_Port, httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         left = _left(min(self.until, time.monotonic() + self.timeouts.connect_s))
         stream = httpcore2.SyncBackend().connect_tcp(host, port, left, local_address, socket_options or [])
+        self.closed_with_me(stream)
         self._stream = _ThreadLine(self, stream)
         self.check()
         return self._stream
+
+    def closed_with_me(self, stream: httpcore2.NetworkStream) -> None:
+        """
+        Close a socket when the lane is dropped, with a gateway that nobody closed or with the whole program. A finaliser of
+        the lane's own would be too late: in a cycle the socket's may come first, and complain.
+        """
+        weakref.finalize(self, stream.close)
 
     def check(self) -> None:
         """Go no further with a socket that came to be while the lane was severed."""
@@ -382,6 +391,7 @@ class _ThreadLine(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         left = _left(min(self._lane.until, time.monotonic() + self._lane.timeouts.connect_s))
         self._stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        self._lane.closed_with_me(self._stream)
         self._lane.check()
         return self
 

@@ -234,5 +234,5 @@ class Reply:
         else:
             self.later(partial(_told, iter(self._settles), outcome))
         # Who records warnings keeps their source; the connection must not be kept with it.
-        self._source, self._close, self._settles = _nothing, None, []
+        self._source, self._close, self._settles = None, None, []
         warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)
