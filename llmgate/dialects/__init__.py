@@ -17,6 +17,7 @@ __all__ = ["DIALECTS", "dialect_named"]
 DIALECTS: Mapping[str, str] = MappingProxyType(
     {
         "anthropic_messages": "AnthropicMessages",
+        "bedrock": "Bedrock",
         "cohere": "Cohere",
         "gemini": "Gemini",
         "openai_chat": "OpenAIChat",

@@ -18,7 +18,7 @@ from ..types.wire import dumps
 from .anthropic_words import THINKING, Json, json_object
 from .shapes import MISSHAPEN, encoded, misshapen
 
-__all__ = ["ANSWER_TOKENS", "HINTS", "NEUTRAL", "THINKING_TOKENS", "read_chat", "write_chat"]
+__all__ = ["ANSWER_TOKENS", "HINTS", "NEUTRAL", "THINKING_TOKENS", "read_chat", "write_chat", "write_effort"]
 
 ANSWER_TOKENS = 4096  # Messages wants a limit; Claude 3 Haiku, the smallest, writes no more than this
 
@@ -112,12 +112,21 @@ def _write_limits(out: Json, given: Json) -> None:
         limit = given.get("max_tokens")
     effort = given.get("reasoning_effort")
     if effort is not None:
-        _write_effort(out, effort, limit)
+        write_effort(out, effort, limit)
     out["max_tokens"] = _room(out) if limit is None else limit
 
 
-def _write_effort(out: Json, effort: str, limit: int | None) -> None:
-    """`reasoning_effort` as the model takes it. A `thinking` of the caller's own is left alone."""
+def write_effort(out: Json, effort: str, limit: int | None) -> None:
+    """
+    `reasoning_effort` as the model takes it. A `thinking` of the caller's own is left alone.
+
+    Args:
+        out: What is to be sent, `model` among it; `thinking` and `output_config` are written there.
+        limit: Tokens of the answer, if there is a limit.
+
+    Raises:
+        BadRequest: If there is no such effort, or the limit leaves no room to think.
+    """
     if _thinks_by_effort(out["model"]):
         if effort == "none":
             out.setdefault("thinking", {"type": "disabled"})

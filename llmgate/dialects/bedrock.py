@@ -1,0 +1,276 @@
+"""Amazon Bedrock's Converse, told in terms of OpenAI's chat and back.
+
+What both formats have is translated. What only one of them has follows four rules:
+
+* Bedrock's own parameters, tools and content blocks stand in a request of ours as they are, and pass as they are. A
+  content part or a tool without a `type` is Bedrock's own. So a request that was read here is written here again with
+  the same meaning.
+* What a turn of the model holds beside a text and tool calls comes back in the message and goes out again: signed thoughts
+  in `thinking_blocks`, as Anthropic writes them, and what ran at Amazon's in `bedrock_content`.
+* An OpenAI parameter that Converse cannot express is refused by name, unless its value asks for nothing or it is a hint
+  that changes no answer (`anthropic_requests.NEUTRAL`, `bedrock_requests.HINTS`). What changes an answer is never dropped.
+* Left out: the `name` of a speaker, the `detail` of an image, a filename's forbidden characters, and reasoning without a
+  signature (another model's; most refuse it).
+
+Beside this room: `bedrock_requests`, `bedrock_streams`, `bedrock_errors`, `aws_frames` for the framing and `bedrock_words`
+for what they share; answers and embeddings are here. An answer of Bedrock's has no id and names no model; it is given the
+name of the model that was asked.
+
+Sources, checked 2026-11-20: the service model of `bedrock-runtime` in `botocore` 1.44.5,
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, and recorded answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import BadRequest, GatewayError, ProtocolError
+from ..types.request import Request, Verb
+from ..types.response import Answer, Choice, Embeddings, RawResponse, Response, ToolCall
+from ..types.usage import Usage
+from ..types.wire import dumps, loads
+from .base import Quirks, StreamReader, StreamWriter, Written
+from .bedrock_errors import error_of, write_error
+from .bedrock_requests import read_chat, write_chat
+from .bedrock_streams import Reader, Writer
+from .bedrock_words import (
+    FINISH,
+    KEPT,
+    THOUGHTS,
+    Json,
+    add_citation,
+    citation_of,
+    must_return,
+    reasoning_of,
+    runs_there,
+    stop_reason,
+    thought_of,
+    tool_use,
+    usage_of,
+    write_thought,
+    write_usage,
+)
+from .openai_words import excerpt
+from .shapes import MISSHAPEN, encoded, misshapen
+
+__all__ = ["Bedrock"]
+
+
+class Bedrock:
+    """
+    The Converse API, and the embeddings of Titan and Cohere, whose bodies are their makers' own.
+
+    It has no text completions, and a chat would not be one. Its models are listed at another host.
+    """
+
+    name: str = "bedrock"
+    verbs: frozenset[Verb] = frozenset({"chat", "embed", "request"})
+
+    def write_request(self, request: Request, quirks: Quirks) -> Written:
+        verb = request.verb
+        if verb == "request":
+            return Written(request.method, request.path, request.encoded)
+        # An ARN holds slashes and colons; all of it is one step of the path.
+        place = f"/model/{quote(request.model, safe='')}"
+        if verb == "embed":
+            return Written("POST", f"{place}/invoke", encoded(_write_embed(request)))
+        if verb != "chat":
+            raise BadRequest(f"{verb}: Bedrock has only chat, embed and request; name another provider")
+        body = write_chat(request)
+        for name, new in quirks.rename.items():
+            if name in body:
+                body[new] = body.pop(name)
+        for name in quirks.drop:
+            body.pop(name, None)
+        return Written("POST", f"{place}/converse-stream" if request.stream else f"{place}/converse", encoded(body))
+
+    def read_request(self, verb: Verb, data: Any) -> Request:
+        if verb == "chat":
+            return read_chat(data)
+        if verb == "embed":
+            return _read_embed(data)
+        if verb == "request":
+            return Request("request", body=data, encoded=b"" if data is None else encoded(data))
+        raise BadRequest(f"{verb}: Bedrock has only chat, embed and request")
+
+    def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
+        if request.verb == "request":
+            return RawResponse(content=body)
+        try:
+            data = loads(body)
+        except ValueError:
+            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
+        try:
+            if request.verb == "embed":
+                return _read_embeddings(data, request.model)
+            if "output" not in data and data.keys() & {"message", "Message", "__type", "Output"}:
+                raise error_of(None, {}, data)
+            return _read_answer(data, request.model)
+        except MISSHAPEN as error:
+            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+
+    def write_response(self, answer: Answer) -> Json:
+        """
+        The answer as Bedrock would send it.
+
+        Raises:
+            BadRequest: For what this API has no words for.
+        """
+        if isinstance(answer, Response):
+            return _write_answer(answer)
+        if isinstance(answer, Embeddings):
+            return _write_embeddings(answer)
+        if isinstance(answer, RawResponse):
+            content: Json = answer.json()
+            return content
+        raise BadRequest(f"Bedrock has no words for {type(answer).__name__}")
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        try:
+            data = loads(body)
+        except ValueError:
+            data = body[:4000].decode("utf-8", "replace")
+        return error_of(status, headers, data)
+
+    def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
+        return write_error(error)
+
+    def reader(self, request: Request, quirks: Quirks) -> StreamReader:
+        return Reader(request.model)
+
+    def writer(self, request: Request) -> StreamWriter:
+        return Writer()
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _read_answer(data: Json, model: str) -> Response:
+    text: list[str] = []
+    reasoning: list[str] = []
+    calls: list[ToolCall] = []
+    citations: list[str] = []
+    thoughts: list[Json] = []
+    kept: list[Json] = []
+    for block in data["output"]["message"]["content"]:
+        if "text" in block:
+            text.append(block["text"])
+        elif "toolUse" in block and not runs_there(block["toolUse"]):
+            call = block["toolUse"]
+            calls.append(ToolCall(call["toolUseId"], call["name"], dumps(call["input"]).decode(), len(calls)))
+        elif "reasoningContent" in block:
+            reasoning.append(reasoning_of(block["reasoningContent"]))
+            thought = thought_of(block["reasoningContent"])
+            if must_return(thought):
+                thoughts.append(thought)
+        elif "citationsContent" in block:
+            cited = block["citationsContent"]
+            text += [part["text"] for part in cited.get("content") or ()]
+            for citation in cited.get("citations") or ():
+                add_citation(citation, citations)
+        else:
+            kept.append(block)
+    stop = data.get("stopReason")
+    extra: Json = {THOUGHTS: thoughts} if thoughts else {}
+    if kept:
+        extra[KEPT] = kept
+    choice = Choice(
+        text="".join(text),
+        reasoning="".join(reasoning),
+        tool_calls=calls,
+        citations=citations,
+        finish_reason=None if stop is None else FINISH.get(stop, "stop"),
+        native_finish_reason=stop,
+        extra=extra,
+    )
+    routed = ((data.get("trace") or {}).get("promptRouter") or {}).get("invokedModelId")
+    return Response(model=routed or model, usage=usage_of(data.get("usage") or {}), raw=data, choices=[choice])
+
+
+def _write_answer(answer: Response) -> Json:
+    """Of several choices the first, for Converse has one and nobody can ask it for more."""
+    choice = answer.choices[0] if answer.choices else Choice()
+    content = [write_thought(thought) for thought in choice.extra.get(THOUGHTS) or ()]
+    if choice.reasoning and not any(block["reasoningContent"].get("reasoningText") for block in content):
+        content.insert(0, {"reasoningContent": {"reasoningText": {"text": choice.reasoning}}})
+    content += choice.extra.get(KEPT) or ()
+    if choice.citations:
+        cited = {"content": [{"text": choice.text}], "citations": [citation_of(url) for url in choice.citations]}
+        content.append({"citationsContent": cited})
+    elif choice.text:
+        content.append({"text": choice.text})
+    if choice.refusal:
+        content.append({"text": choice.refusal})
+    content += [{"toolUse": tool_use(answer.id, call)} for call in choice.tool_calls]
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": stop_reason(choice.finish_reason, choice.native_finish_reason, choice.refusal),
+        "usage": write_usage(answer.usage),
+        "metrics": {"latencyMs": 0},
+    }
+
+
+# --- embeddings -------------------------------------------------------------------------------------------------------
+
+_OF_EMBEDDINGS = frozenset({"dimensions", "encoding_format", "input", "user"})
+
+PURPOSE = "search_document"
+"""What Cohere is told about texts of which nobody says what they are for; it wants to know."""
+
+
+def _write_embed(request: Request) -> Json:
+    given: Json = request.body
+    texts, dimensions = given["input"], given.get("dimensions")
+    own = {name: value for name, value in given.items() if name not in _OF_EMBEDDINGS and value is not None}
+    if isinstance(texts, str):
+        texts = [texts]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequest("input: Bedrock takes texts and no tokens")
+    if "cohere." in request.model:
+        if dimensions is not None:
+            own["output_dimension"] = dimensions
+        return {"texts": texts, "input_type": PURPOSE} | own
+    if "titan-embed" not in request.model:
+        raise BadRequest("model: of Bedrock's embeddings Titan's and Cohere's are known; ask another with request")
+    if len(texts) != 1:
+        raise BadRequest(f"input: Titan embeds one text a request, and these are {len(texts)}")
+    if dimensions is not None and "image" in request.model:
+        own["embeddingConfig"] = {"outputEmbeddingLength": dimensions}
+    elif dimensions is not None:
+        own["dimensions"] = dimensions
+    return {"inputText": texts[0], **own}
+
+
+def _read_embed(data: Any) -> Request:
+    try:
+        own = {name: value for name, value in data.items() if name not in ("modelId", "inputText", "texts")}
+        body: Json = {"input": data["texts"] if "texts" in data else [data["inputText"]], **own}
+        dimensions = own.get("output_dimension") or (own.get("embeddingConfig") or {}).get("outputEmbeddingLength")
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+            body.pop("output_dimension", None)
+            body.pop("embeddingConfig", None)
+        return Request("embed", data.get("modelId") or "", body, False, encoded(body))
+    except MISSHAPEN as error:
+        raise misshapen("the request", error) from None
+
+
+def _read_embeddings(data: Json, model: str) -> Embeddings:
+    if "embedding" in data:  # Titan
+        vectors = [data["embedding"]]
+    elif "embeddings" in data:  # Cohere; by their type, if that was asked for
+        found = data["embeddings"]
+        vectors = found["float"] if isinstance(found, dict) else found
+    elif data.keys() & {"message", "Message", "__type", "Output"}:
+        raise error_of(None, {}, data)
+    else:
+        raise ValueError("no embeddings")
+    return Embeddings(model=model, usage=Usage(input_tokens=data.get("inputTextTokenCount")), raw=data, vectors=vectors)
+
+
+def _write_embeddings(answer: Embeddings) -> Json:
+    if "titan" in answer.model and len(answer.vectors) == 1:
+        return {"embedding": answer.vectors[0], "inputTextTokenCount": answer.usage.input_tokens or 0}
+    return {"id": answer.id, "embeddings": answer.vectors, "response_type": "embeddings_floats"}

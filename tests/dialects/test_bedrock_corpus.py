@@ -1,0 +1,374 @@
+"""What the recorded traffic of Amazon Bedrock says, and what this dialect makes of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from llmgate.dialects.base import Quirks
+from llmgate.dialects.bedrock import Bedrock
+from llmgate.errors import AuthenticationFailed, BadRequest, GatewayError, ModelNotFound, PermissionDenied
+from llmgate.types.request import Request
+from llmgate.types.response import Chunk, Embeddings, Response, explode, fold
+
+CORPUS = Path(__file__).parents[2] / "../shared/corpus"
+
+pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
+
+dialect = Bedrock()
+CHAT, STREAMED, PLAIN = Request("chat", "m"), Request("chat", "m", stream=True), Quirks()
+
+SPLIT_SAMPLE, SPLIT_BYTES = 2, 8000  # one stream of two, if it is short, is cut everywhere
+BYTE_SAMPLE = 2  # one stream of two is read byte by byte
+
+MEANT: dict[str, type[GatewayError]] = {
+    "auth": AuthenticationFailed,
+    "invalid_request": BadRequest,
+    "model_not_found": ModelNotFound,
+    "permission": PermissionDenied,
+}
+
+
+@cache
+def records() -> list[dict[str, Any]]:
+    if not CORPUS.exists():
+        return []
+    found = [json.loads(line) for line in (CORPUS / "bedrock.jsonl").read_text().splitlines()]
+    return [record for record in found if record["kind"] in ("converse", "embeddings")]
+
+
+def of_kind(kind: str, **wanted: Any) -> list[Any]:
+    return [
+        pytest.param(record, id=record["id"])
+        for record in records()
+        if record["kind"] == kind and wanted.items() <= record.items()
+    ]
+
+
+WHOLE = of_kind("converse", streaming=False, response_status=200)
+STREAMS = of_kind("converse", streaming=True, response_status=200)
+
+
+def sampled(part: int) -> list[Any]:
+    return [param for param in STREAMS if int(param.id, 16) % part == 0]
+
+
+def body_of(record: dict[str, Any]) -> bytes:
+    body = record["response_body"]
+    return base64.b64decode(body) if record["response_body_encoding"] == "base64" else body.encode()
+
+
+def read_whole(record: dict[str, Any]) -> Response:
+    answer = dialect.read_response(CHAT, body_of(record), PLAIN)
+    assert isinstance(answer, Response)
+    return answer
+
+
+def read_stream(*pieces: bytes) -> list[Chunk]:
+    reader = dialect.reader(STREAMED, PLAIN)
+    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
+    return chunks + reader.end()
+
+
+def folded(*pieces: bytes) -> Response:
+    answer = fold(read_stream(*pieces))
+    assert isinstance(answer, Response)
+    return answer
+
+
+def facts(answer: Response) -> dict[str, Any]:
+    return {
+        "text": answer.text,
+        "tool_calls": [{"name": call.name, "args": call.parsed()} for call in answer.tool_calls],
+        "reasoning": answer.reasoning,
+        "refusal": answer.refusal,
+        "finish_reason": answer.finish_reason,
+        "native_finish_reason": answer.choices[0].native_finish_reason,
+        "input_tokens": answer.usage.input_tokens,
+        "output_tokens": answer.usage.output_tokens,
+        "cached_tokens": answer.usage.cache_read_tokens,
+        "cache_write_tokens": answer.usage.cache_write_tokens,
+        "reasoning_tokens": answer.usage.reasoning_tokens,
+    }
+
+
+def expected(record: dict[str, Any]) -> dict[str, Any]:
+    told = {name: value for name, value in record["expected"].items() if name != "choices"}
+    body = body_of(record)
+    # What was not sent is unknown to us, not nothing; Bedrock never says how much was thought.
+    told["reasoning_tokens"] = None
+    for ours, theirs in (("cached_tokens", b"cacheReadInputTokens"), ("cache_write_tokens", b"cacheWriteInputTokens")):
+        if theirs not in body:
+            told[ours] = None
+    if b'"inputTokens"' not in body:
+        told["input_tokens"] = told["output_tokens"] = None
+    return told
+
+
+def known(params: list[Any]) -> list[Any]:
+    """Those of which somebody can say what they mean."""
+    return [param for param in params if param.values[0]["expected"]]
+
+
+@pytest.mark.parametrize("record", known(WHOLE))
+def test_whole_answers_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    Text, calls, reasoning, reasons and tokens of a whole answer are those of the provider's SDK.
+    """
+    assert expected(record) == facts(read_whole(record))
+
+
+@pytest.mark.parametrize("record", [p for p in WHOLE if not p.values[0]["expected"]])
+def test_whole_answers_that_nobody_explains_are_read(record: dict[str, Any]) -> None:
+    """
+    An answer of which no SDK says what it means is an answer all the same.
+    """
+    content = json.loads(record["response_body"])["output"]["message"]["content"]
+    answer = read_whole(record)
+
+    assert "".join(block.get("text", "") for block in content) == answer.text
+    assert [b["toolUse"]["toolUseId"] for b in content if "toolUse" in b] == [call.id for call in answer.tool_calls]
+
+
+@pytest.mark.parametrize("record", known(STREAMS))
+def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    A folded stream says what the provider's SDK accumulates from it.
+    """
+    assert expected(record) == facts(folded(body_of(record)))
+
+
+@pytest.mark.parametrize("record", [p for p in sampled(SPLIT_SAMPLE) if len(body_of(p.values[0])) <= SPLIT_BYTES])
+def test_a_stream_means_the_same_wherever_it_is_cut(record: dict[str, Any]) -> None:
+    """
+    Cut in two at any byte, a stream gives the same chunks.
+    """
+    body = body_of(record)
+    whole = read_stream(body)
+
+    for cut in range(1, len(body)):
+        assert whole == read_stream(body[:cut], body[cut:]), cut
+
+
+@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
+def test_a_stream_means_the_same_byte_by_byte(record: dict[str, Any]) -> None:
+    """
+    Read byte by byte, a stream gives the same chunks.
+    """
+    body = body_of(record)
+
+    assert read_stream(body) == read_stream(*(body[at : at + 1] for at in range(len(body))))
+
+
+@pytest.mark.parametrize("record", STREAMS)
+def test_tool_calls_are_numbered_from_zero(record: dict[str, Any]) -> None:
+    """
+    Whatever blocks stand between them, tool calls of a stream are numbered 0, 1, 2, and each begins with id and name.
+    """
+    first: dict[int, tuple[str, str]] = {}
+    for chunk in read_stream(body_of(record)):
+        for call in chunk.tool_calls:
+            first.setdefault(call.index, (call.id, call.name))
+
+    assert list(range(len(first))) == list(first)
+    assert all(id and name for id, name in first.values())
+
+
+def boto_reads(stream: bytes) -> list[dict[str, Any]]:
+    """The events that Amazon's own SDK finds in a stream, each held to the service's model."""
+    from botocore.eventstream import EventStreamBuffer
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+    from botocore.parsers import EventStreamJSONParser
+
+    model = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"), "bedrock-runtime")
+    shape = model.operation_model("ConverseStream").output_shape.members["stream"]
+    buffer = EventStreamBuffer()
+    buffer.add_data(stream)
+    return [EventStreamJSONParser().parse(event.to_response_dict(), shape) for event in buffer]
+
+
+def boto_folds(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is said in a stream, whatever blocks it is cut into."""
+    calls: dict[int, dict[str, Any]] = {}
+    text, reasoning, said = "", "", {}
+    for event in events:
+        match event:
+            case {"contentBlockStart": {"contentBlockIndex": index, "start": {"toolUse": call}}}:
+                if call.get("type") != "server_tool_use":
+                    calls[index] = {"id": call["toolUseId"], "name": call["name"], "input": ""}
+            case {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}}:
+                text += delta.get("text", "")
+                reasoning += delta.get("reasoningContent", {}).get("text", "")
+                if index in calls:
+                    calls[index]["input"] += delta["toolUse"]["input"]
+            case {"messageStop": stop}:
+                said["stopReason"] = stop["stopReason"]
+            case {"metadata": {"usage": usage}}:
+                said["usage"] = {name: usage.get(name) for name in ("inputTokens", "outputTokens", "totalTokens")}
+    return {"text": text, "reasoning": reasoning, "calls": list(calls.values())} | said
+
+
+@pytest.mark.parametrize("record", STREAMS)
+def test_written_streams_are_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    A stream written again is one to Amazon's SDK, and says what it said.
+    """
+    pytest.importorskip("botocore")
+    writer = dialect.writer(STREAMED)
+    chunks = read_stream(body_of(record))
+    written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+
+    told = boto_folds(boto_reads(body_of(record)))
+    # Whoever wants to write a usage that nobody sent writes zeros.
+    told.setdefault("usage", {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0})
+    assert told == boto_folds(boto_reads(written))
+    again = folded(written)
+    assert (fold(chunks).choices[0].extra, fold(chunks).citations) == (again.choices[0].extra, again.citations)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("record", WHOLE)
+def test_written_answers_say_the_same(record: dict[str, Any]) -> None:
+    """
+    An answer written again, whole or as a stream, reads as it did.
+    """
+    answer = read_whole(record)
+    again = dialect.read_response(CHAT, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
+
+    assert isinstance(again, Response)
+    assert (facts(answer), answer.choices) == (facts(again), again.choices)
+    for chunks in ([Chunk(whole=answer)], explode(answer)):
+        writer = dialect.writer(STREAMED)
+        streamed = folded(b"".join(writer.feed(chunk) for chunk in chunks) + writer.end())
+        assert facts(answer) == facts(streamed)
+
+
+@pytest.mark.parametrize("record", [*WHOLE, *STREAMS])
+def test_the_next_turn_holds_what_was_signed(record: dict[str, Any]) -> None:
+    """
+    The message of an answer, sent back, holds every signed thought and every call of the recorded one.
+    """
+    if record["streaming"]:
+        answer = folded(body_of(record))
+        signed = [event["contentBlockDelta"]["delta"] for event in raws(record) if "contentBlockDelta" in event]
+        signatures = [
+            d["reasoningContent"]["signature"] for d in signed if "signature" in d.get("reasoningContent", {})
+        ]
+    else:
+        answer = read_whole(record)
+        content = json.loads(record["response_body"])["output"]["message"]["content"]
+        thoughts = [block["reasoningContent"]["reasoningText"] for block in content if "reasoningContent" in block]
+        signatures = [thought["signature"] for thought in thoughts if thought.get("signature")]
+    body = {"messages": [{"role": "user", "content": "hello"}, answer.message]}
+    turns = json.loads(dialect.write_request(Request("chat", "m", body), PLAIN).body)["messages"]
+    blocks = [block for turn in turns[1:] for block in turn["content"]]
+
+    sent = [block["reasoningContent"]["reasoningText"]["signature"] for block in blocks if "reasoningContent" in block]
+    assert signatures == sent
+    calls = [block["toolUse"] for block in blocks if "toolUse" in block]
+    assert [call.id for call in answer.tool_calls] == [c["toolUseId"] for c in calls if c.get("type") is None]
+
+
+def raws(record: dict[str, Any]) -> list[Any]:
+    return [chunk.raw for chunk in read_stream(body_of(record))]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def normal(value: Any) -> Any:
+    """A request in the one form of all those that Bedrock takes for the same."""
+    body = {name: item for name, item in value.items() if item not in ({}, [])}
+    turns: list[dict[str, Any]] = []
+    for message in body["messages"]:
+        # Calls stand last; so the models want it.
+        blocks = sorted(message["content"], key=lambda b: "toolUse" in b and "type" not in b["toolUse"])
+        if turns and turns[-1]["role"] == message["role"]:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": message["role"], "content": blocks})
+    body["messages"] = turns
+    for form in (body.get("outputConfig") or {}).values():
+        asked = form["structure"]["jsonSchema"]
+        asked["schema"] = json.loads(asked["schema"])
+    for tool in body.get("toolConfig", {}).get("tools", ()):
+        schema = tool.get("toolSpec", {}).get("inputSchema")
+        if schema and "type" not in schema["json"]:
+            schema["json"] = {"type": "object", "properties": {}} | schema["json"]
+    return body
+
+
+@pytest.mark.parametrize("record", [p for p in [*WHOLE, *STREAMS] if p.values[0]["request_json"]])
+def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
+    """
+    A recorded request, read into OpenAI's shape and written again, is the same request.
+    """
+    request = dialect.read_request("chat", record["request_json"])
+
+    assert json.loads(request.encoded) == request.body
+    written = dialect.write_request(request.to(record["model"] or "m"), PLAIN)
+    assert normal(record["request_json"]) == normal(json.loads(written.body))
+
+
+@pytest.mark.parametrize("record", of_kind("embeddings"))
+def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None:
+    """
+    A recorded request for embeddings is written as it was, and its answer has a vector for each input.
+    """
+    model = unquote(record["url"].split("/")[-2])
+    request = dialect.read_request("embed", record["request_json"]).to(model)
+    answer = dialect.read_response(request, body_of(record), PLAIN)
+
+    written = dialect.write_request(request, PLAIN)
+    assert record["request_json"] == json.loads(written.body)
+    assert unquote(record["url"]).endswith(unquote(written.path))
+    assert isinstance(answer, Embeddings)
+    assert len(request.body["input"]) == len(answer.vectors)
+    assert all(isinstance(number, float) for vector in answer.vectors for number in vector)
+    again = dialect.read_response(request, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
+    assert answer == again
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def failed() -> list[Any]:
+    if not CORPUS.exists():
+        return []
+    entries = json.loads((CORPUS / "errors.json").read_text())
+    return [pytest.param(entry, id=entry["id"]) for entry in entries if entry["provider"] == "bedrock"]
+
+
+@pytest.mark.parametrize("entry", failed())
+def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
+    """
+    A recorded error is of the class that it means, and keeps its message and the name of its exception.
+    """
+    error = dialect.read_error(entry["status"], entry["headers"], json.dumps(entry["body"]).encode())
+
+    assert MEANT[entry["category"]] is type(error)
+    assert (entry["status"], entry["body"]["message"]) == (error.status, error.message)
+    assert entry["headers"].get("x-amzn-errortype", "").partition(":")[0] == (error.code or "")
+
+
+@pytest.mark.parametrize("record", [p for p in of_kind("converse") if p.values[0]["response_status"] != 200])
+def test_recorded_failures_raise(record: dict[str, Any]) -> None:
+    """
+    A recorded failure is one of the request or of the key, and never becomes an answer, not in place of a stream either.
+    """
+    body = body_of(record)
+    error = dialect.read_error(record["response_status"], record["response_headers"], body)
+
+    assert record["expected"]["error"]["message"].endswith(error.message)
+    assert record["response_status"] == error.status
+    assert not error.again
+    with pytest.raises(GatewayError):
+        dialect.read_response(CHAT, body, PLAIN)
+    with pytest.raises(GatewayError):
+        read_stream(body)
