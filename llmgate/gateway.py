@@ -32,7 +32,8 @@ from .runtime.asynchronous import AsyncioRuntime
 from .runtime.blocking import BlockingRuntime
 from .runtime.drive import drive
 from .runtime.edge import AsyncFace, Door, Face, Timeout, discovered, options
-from .runtime.http import HTTPOptions, engine_maker
+from .runtime.engines import engine_maker
+from .runtime.http import HTTPOptions
 from .runtime.process import ProcessLock
 from .telemetry.stats import CallStats, Counts
 from .types.call import Call, Handler, Options
@@ -117,7 +118,7 @@ class Gateway(Face):
             return cls.from_yaml(path, **more)
         from .providers.catalog import ROWS
 
-        found = {row.name: {} for row in ROWS if row.base_url and any(environ.get(name) for name in row.key_env)}
+        found: dict[str, Any] = {row.name: {} for row in ROWS if row.base_url and any(environ.get(name) for name in row.key_env)}
         if not found:
             raise ConfigError("no provider's key is set; set one (such as OPENAI_API_KEY), or LLMGATE_CONFIG to a file")
         return cls({"providers": found}, **more)

@@ -59,10 +59,11 @@ class Layers:
         self.by_slot: dict[str, list[Layer]] = {slot: [] for slot in SLOTS}
         for section in settings.middleware:
             layer = _loaded(section.use, section.options)
-            self._add(section.slot or getattr(layer, "slot", "before_attempts"), layer)
+            self._add(section.slot or str(getattr(layer, "slot", "before_attempts")), layer)
         for item in objects:
             if isinstance(item, tuple):
-                self._add(*item)
+                slot, layer = item
+                self._add(slot, layer)
             else:
                 self._add(getattr(item, "slot", "before_attempts"), item)
 
@@ -477,13 +478,10 @@ def _queue(limiters: Sequence[Limiter]) -> Callable[[float, Call], float] | None
 
 def _limit(target: Target) -> RateLimit | None:
     """What the upstream grants one deployment, as a limit."""
-    said = {
-        "requests_per_minute": target.requests_per_minute,
-        "tokens_per_minute": target.tokens_per_minute,
-        "max_concurrency": target.max_concurrency,
-    }
-    given = {name: value for name, value in said.items() if value is not None}
-    return RateLimit(per="deployment", **given) if given else None
+    requests, tokens, calls = target.requests_per_minute, target.tokens_per_minute, target.max_concurrency
+    if requests is None and tokens is None and calls is None:
+        return None
+    return RateLimit(per="deployment", requests_per_minute=requests, tokens_per_minute=tokens, max_concurrency=calls)
 
 
 def _limits_by_name(settings: Settings) -> dict[str, Target]:

@@ -191,9 +191,11 @@ def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
         options = out["stream_options"]
         if not quirks.stream_usage:
             out = {name: value for name, value in out.items() if name != "stream_options"}
-        elif not isinstance(options, dict) or "include_usage" not in options:
+        elif not isinstance(options, dict):
+            out = out | {"stream_options": {"include_usage": True}}
+        elif "include_usage" not in options:
             # Whoever did not ask for the usage is not shown it; limits and budgets need it.
-            out = out | {"stream_options": {**(options or {}), "include_usage": True}}
+            out = out | {"stream_options": {**options, "include_usage": True}}
     return out
 
 

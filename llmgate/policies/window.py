@@ -86,8 +86,8 @@ class Window:
         index = bisect_right(log, (number, math.inf)) - 1
         if index >= 0:
             # Else it has left the window, and with it all that it counted.
-            first, since, last, units = log[index]
-            log[index] = (first, since, last, units - (amount - used))
+            first, since, until, units = log[index]
+            log[index] = (first, since, until, units - (amount - used))
             self._used -= amount - used
 
 

@@ -10,7 +10,8 @@ from ..policies.prices import PriceBook
 from ..runtime.asynchronous import AsyncioRuntime
 from ..runtime.blocking import BlockingRuntime
 from ..runtime.edge import AsyncFace, Door, discovered
-from ..runtime.http import HTTPOptions, engine_maker
+from ..runtime.engines import engine_maker
+from ..runtime.http import HTTPOptions
 from ..types.call import Call
 from ..types.reply import Reply
 from ..types.response import Models, RawResponse

@@ -231,6 +231,10 @@ class _LoopSignal:
             return False
         return True
 
+    def is_set(self) -> bool:
+        """Whether it was rung, by whichever thread."""
+        return self._set
+
     def _ring(self) -> None:
         future = self._future
         if future is not None and not future.done():
@@ -240,7 +244,7 @@ class _LoopSignal:
         if self._set:
             return True
         self._future = future = self._loop.create_future()
-        if self._set:
+        if self.is_set():
             # Rung between the question and the future; the bell may have been too early to hear it.
             return True
         left = until - time.monotonic()

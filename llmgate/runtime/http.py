@@ -9,9 +9,9 @@ to an origin for which it was not configured.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import BadRequest, ConfigError, ConnectionFailed, ProtocolError
 from ..types.wire import WireRequest, WireResponse
@@ -27,13 +27,11 @@ __all__ = [
     "Headers",
     "Untrusted",
     "drop_transport",
-    "engine_maker",
     "head",
     "tls_failure",
     "untraced",
 ]
 
-T = TypeVar("T")
 Color = Literal["blocking", "asyncio"]
 
 KEEPALIVE_S = 60.0  # seconds; most providers' load balancers keep an idle connection for 60 or longer
@@ -81,58 +79,11 @@ class Engine(Protocol):
         ...
 
 
-def engine_maker(options: HTTPOptions, color: Color) -> Callable[..., Engine]:
-    """
-    What makes the engines of one thread pool or event loop: its own when it is called with nothing, and with a client
-    that the caller brought the one that sends through it. Libraries are imported when it is called.
-
-    Raises:
-        ConfigError: If the engine asked for is not installed.
-    """
-    own = _own_engine(options, color)
-    return lambda client=None: own(options, color) if client is None else _client_engine(options, color, client)
-
-
-def _own_engine(options: HTTPOptions, color: Color) -> Callable[[HTTPOptions, Color], Engine]:
-    asked = options.engine == "aiohttp" or (options.engine == "auto" and not options.trust_env)
-    if asked and _has_aiohttp(required=options.engine == "aiohttp") and color == "asyncio":
-        return _aiohttp_engine
-    # Of the others only a client knows what the environment may say.
-    return _client_engine if options.trust_env else _lanes
-
-
-def _has_aiohttp(required: bool) -> bool:
-    from importlib.util import find_spec
-
-    found = find_spec("aiohttp") is not None
-    if required and not found:
-        raise ConfigError('aiohttp is not installed; pip install "llmgate[fast]"', path="http.engine")
-    return found
-
-
-def _lanes(options: HTTPOptions, color: Color) -> Engine:
-    from .lanes import Lanes
-
-    return Lanes(options, color)
-
-
-def _client_engine(options: HTTPOptions, color: Color, client: Any = None) -> Engine:
-    from .client import ClientEngine
-
-    return ClientEngine(options, color, client)
-
-
-def _aiohttp_engine(options: HTTPOptions, color: Color) -> Engine:
-    from .aiohttp import AiohttpEngine
-
-    return AiohttpEngine(options)
-
-
 def drop_transport(transport: Any) -> None:
     """Close the socket of an asyncio transport and touch nothing else: the transport needs its event loop to be closed."""
     # Under TLS the transport that has the socket is one below.
-    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    for each in (transport, below):
+    below: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    for each in filter(None, (transport, below)):
         sock = getattr(each, "_sock", None)
         if sock is not None:
             sock.close()
@@ -176,7 +127,7 @@ def fields(request: WireRequest) -> list[tuple[str, str]]:
             f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
             "give the other origin a key of its own"
         )
-    return [*request.headers, (credential.header, credential.prefix + credential.secret.reveal())]
+    return [*request.headers, *credential.lines(request)]
 
 
 class Body:
@@ -285,13 +236,8 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._lines[name.encode("latin-1")].decode("latin-1")
 
-    @overload
-    def get(self, key: str, /) -> str | None: ...
-
-    @overload
-    def get(self, key: str, /, default: T) -> str | T: ...
-
-    def get(self, key: str, /, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None, /) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Mapping's own goes through an exception where there is no such header, and most calls ask for five that are not.
         line = self._lines.get(key.encode("latin-1"))
         return default if line is None else line.decode("latin-1")
 

@@ -494,15 +494,15 @@ async def _connected(loop: asyncio.AbstractEventLoop, host: str, port: int) -> s
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     mine = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
-    addresses = [address for pair in itertools.zip_longest(mine, others) for address in pair if address is not None]
+    mixed = [address for pair in itertools.zip_longest(mine, others) for address in pair if address is not None]
     failed: OSError = OSError(f"{host} has no address")
-    if len(addresses) == 1:
-        return await _socket_to(loop, *addresses[0])
+    if len(mixed) == 1:
+        return await _socket_to(loop, *mixed[0])
     tries: set[asyncio.Task[socket.socket]] = set()
     try:
-        for number, address in enumerate(addresses, 1):
+        for number, address in enumerate(mixed, 1):
             tries.add(loop.create_task(_socket_to(loop, *address)))
-            more = number < len(addresses)
+            more = number < len(mixed)
             while tries:
                 done, _ = await asyncio.wait(
                     tries, timeout=NEXT_ADDRESS_S if more else None, return_when=asyncio.FIRST_COMPLETED
@@ -574,9 +574,9 @@ class _AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._wake()
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.ended = True
-        self._error = error
+        self._error = exc
         self._wake()
 
     def pause_writing(self) -> None:

@@ -140,7 +140,9 @@ class WireResponse(Protocol):
     """
 
     status: int
-    headers: Mapping[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     async def read(self, until: float) -> bytes:
         """

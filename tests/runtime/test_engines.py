@@ -21,7 +21,8 @@ from llmgate.errors import BadRequest, ConnectionFailed, LimitReached, UpstreamT
 from llmgate.runtime.asynchronous import AsyncioRuntime
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.runtime.drive import drive
-from llmgate.runtime.http import HTTPOptions, engine_maker
+from llmgate.runtime.engines import engine_maker
+from llmgate.runtime.http import HTTPOptions
 from llmgate.testing import (
     Hang,
     Pause,
@@ -161,7 +162,7 @@ class TestExchange:
         engine.server.always(chat("hello"))
 
         async def story(runtime: Runtime) -> tuple[int, str, bytes]:
-            response = await engine.sent(runtime, target="/v1/a%20b%2Fc?d=%2F&e", body="ä".encode())
+            response = await engine.sent(runtime, target="/v1/a%20b%2Fc|{}?d=%2F&e^", body="ä".encode())
             parts = [await response.read(runtime.now() + SOON_S)]
             while parts[-1]:
                 parts.append(await response.read(runtime.now() + SOON_S))
@@ -169,7 +170,7 @@ class TestExchange:
 
         assert (200, "application/json", CHAT) == engine.run(story)
         request = engine.server.requests[0]
-        assert ("POST", "/v1/a%20b%2Fc", "d=%2F&e", "ä".encode()) == (
+        assert ("POST", "/v1/a%20b%2Fc|{}", "d=%2F&e^", "ä".encode()) == (
             request.method,
             request.path,
             request.query,
@@ -618,6 +619,19 @@ class TestBrought:
             ):
                 gateway.chat("openai/a", "hi")
         assert 0 == server.connections_total
+
+    def test_an_engine_closes_its_own_client_only(self) -> None:
+        """
+        Closing an engine closes the client that it made and leaves one that it was given.
+        """
+        from llmgate.runtime.client import ClientEngine
+
+        with httpx.Client() as client:
+            drive(ClientEngine(HTTPOptions(), "blocking", client).close())
+            assert not client.is_closed
+        own = ClientEngine(HTTPOptions(), "blocking")
+        drive(own.close())
+        assert own._client.is_closed
 
     def test_a_pool_that_is_used_up(self, server: ScriptedServer) -> None:
         """

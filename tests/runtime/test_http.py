@@ -30,7 +30,8 @@ from llmgate.errors import (
 from llmgate.runtime.asynchronous import AsyncioRuntime
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.runtime.drive import drive
-from llmgate.runtime.http import HTTPOptions, engine_maker
+from llmgate.runtime.engines import engine_maker
+from llmgate.runtime.http import HTTPOptions
 from llmgate.testing import (
     LAST_CHUNK,
     Close,
