@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .sketch import sketched
 from .usage import Usage
 from .wire import loads
 
@@ -37,7 +39,7 @@ __all__ = [
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "error", "function_call")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class ToolCall:
     """
     One call of a tool, or, in a chunk, one piece of it.
@@ -73,8 +75,10 @@ class ToolCall:
         function = {"name": self.name, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function} | extra
 
+    __repr__ = sketched
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, repr=False)
 class Choice:
     """
     One of the answers the model gave; most requests ask for one.
@@ -111,8 +115,10 @@ class Choice:
             out["reasoning_content"] = self.reasoning
         return out | self.extra
 
+    __repr__ = sketched
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, repr=False)
 class Answer:
     """
     What every verb returns: the upstream's answer and how it came about.
@@ -133,7 +139,7 @@ class Answer:
     id: str = ""
     model: str = ""
     usage: Usage = field(default_factory=Usage)
-    raw: Any = field(default=None, repr=False)
+    raw: Any = field(default=None, compare=False, repr=False)
     provider: str = field(default="", compare=False)
     deployment: str = field(default="", compare=False)
     cached: str | None = field(default=None, compare=False)
@@ -149,18 +155,23 @@ class Answer:
     def __reduce__(self) -> tuple[Any, ...]:
         # A price list does not travel; the cost computed from it does.
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        cost = self.cost
-        values["priced"] = None
-        if cost is not None:
-            values["usage"] = replace(self.usage, cost=cost)
+        if self.priced is not None:
+            values["priced"] = partial(_priced, self.cost)
         return _unpickled, (type(self), values)
+
+    __repr__ = sketched
 
 
 def _unpickled(cls: type[Answer], values: dict[str, Any]) -> Answer:
     return cls(**values)
 
 
-@dataclass(slots=True, kw_only=True)
+def _priced(cost: Decimal | None, answer: Answer) -> Decimal | None:
+    """The cost of an answer that was computed before it travelled."""
+    return cost
+
+
+@dataclass(slots=True, kw_only=True, repr=False)
 class Response(Answer):
     """
     The answer to a chat or a text completion. The shortcuts speak of the first choice.
@@ -220,14 +231,14 @@ class Response(Answer):
         }
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Embeddings(Answer):
     """The answer to `embed`: one vector an input, in the order of the inputs."""
 
     vectors: list[list[float]] = field(default_factory=list, repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Model:
     """One model a provider offers. `context_window` is in tokens, None where the provider does not say."""
 
@@ -238,8 +249,10 @@ class Model:
     context_window: int | None = None
     raw: Any = field(default=None, repr=False, compare=False)
 
+    __repr__ = sketched
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, repr=False)
 class Models(Answer):
     """The answer to `models`; iterates over `data`."""
 
@@ -251,11 +264,12 @@ class Models(Answer):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __contains__(self, id: object) -> bool:
-        return any(model.id == id for model in self.data)
+    def __contains__(self, model: object) -> bool:
+        """Whether it is offered, by its id or as it stands in the list."""
+        return any(model in (offered.id, offered) for offered in self.data)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class RawResponse(Answer):
     """
     The answer to `request`: what the provider sent, unread.
@@ -280,14 +294,14 @@ class RawResponse(Answer):
         return loads(self.content)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Value(Answer):
     """What a wrapped function returned, if that is none of the above; of a generator, the list of what it yielded."""
 
     value: Any = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Chunk:
     """
     One piece of an answer. An upstream's event about several choices becomes several chunks.
@@ -346,19 +360,26 @@ class Chunk:
             delta["refusal"] = self.refusal
         if self.tool_calls:
             delta["tool_calls"] = [_openai_tool_delta(call) for call in self.tool_calls]
-        bare = self.usage is not None and not delta and self.finish_reason is None
-        finish = None if self.finish_reason is None else _openai_finish(self.finish_reason)
+        if self.extra:
+            delta |= self.extra
         out: dict[str, Any] = {
             "id": self.id,
             "object": "chat.completion.chunk",
             "created": int(time.time()) if self.created is None else self.created,
             "model": self.model,
-            # OpenAI sends the usage in a chunk of its own, without choices.
-            "choices": [] if bare else [{"index": self.index, "delta": delta, "finish_reason": finish}],
+            "choices": [],
         }
+        # OpenAI sends the usage in a chunk of its own, without choices.
+        if self.index >= 0 and (self.usage is None or delta or self.finish_reason is not None):
+            finish = None if self.finish_reason is None else _openai_finish(self.finish_reason)
+            out["choices"] = [{"index": self.index, "delta": delta, "finish_reason": finish}]
+            if self.logprobs is not None:
+                out["choices"][0]["logprobs"] = self.logprobs
         if self.usage is not None:
             out["usage"] = _openai_usage(self.usage)
         return out
+
+    __repr__ = sketched
 
 
 def _openai_finish(reason: str | None) -> str:
@@ -367,15 +388,14 @@ def _openai_finish(reason: str | None) -> str:
 
 
 def _openai_tool_delta(call: ToolCall) -> dict[str, Any]:
-    function: dict[str, Any] = {"arguments": call.arguments}
-    out: dict[str, Any] = {"index": call.index, "function": function}
+    extra = call.extra or {}
+    sort, written = ("custom", "input") if extra.get("type") == "custom" else ("function", "arguments")
+    out: dict[str, Any] = {"index": call.index, sort: {written: call.arguments}}
     if call.name:
-        function["name"] = call.name
+        out[sort]["name"] = call.name
     if call.id:
-        out |= {"id": call.id, "type": "function"}
-    if call.extra:
-        out |= call.extra
-    return out
+        out |= {"id": call.id, "type": sort}
+    return out | extra
 
 
 def _openai_usage(usage: Usage) -> dict[str, Any] | None:
@@ -399,30 +419,41 @@ def _openai_usage(usage: Usage) -> dict[str, Any] | None:
 def explode(response: Response) -> list[Chunk]:
     """
     The pieces a stream would have brought: for each choice its reasoning, its text, its tool calls
-    and its end, and the usage at last.
+    and its end, and the usage at last. They share nothing with the response that could be changed.
+
+    Choices or tool calls that have a number twice, because whoever made them gave none, are numbered anew;
+    else their pieces would be taken for pieces of one.
     """
     chunks: list[Chunk] = []
-    for choice in response.choices:
-        at: dict[str, Any] = {"id": response.id, "model": response.model, "created": response.created, "index": choice.index}
+    for index, choice in zip(_numbers(response.choices), response.choices, strict=True):
+        at: dict[str, Any] = {"id": response.id, "model": response.model, "created": response.created, "index": index}
         if choice.reasoning:
             chunks.append(Chunk(reasoning=choice.reasoning, **at))
         if choice.text:
             chunks.append(Chunk(text=choice.text, **at))
-        chunks += [Chunk(tool_calls=[replace(call)], **at) for call in choice.tool_calls]
+        for number, call in zip(_numbers(choice.tool_calls), choice.tool_calls, strict=True):
+            chunks.append(Chunk(tool_calls=[replace(call, index=number, extra=_copied(call.extra))], **at))
         chunks.append(
             Chunk(
                 refusal=choice.refusal,
                 citations=tuple(choice.citations),
                 finish_reason=choice.finish_reason,
                 native_finish_reason=choice.native_finish_reason,
-                logprobs=choice.logprobs,
-                extra=choice.extra or None,
+                logprobs=_copied(choice.logprobs),
+                extra=_copied(choice.extra) or None,
                 **at,
             )
         )
     if response.usage or not response.choices:
-        chunks.append(Chunk(usage=response.usage, index=-1, id=response.id, model=response.model, created=response.created))
+        usage = replace(response.usage)
+        chunks.append(Chunk(usage=usage, index=-1, id=response.id, model=response.model, created=response.created))
     return chunks
+
+
+def _numbers(pieces: Sequence[Choice] | Sequence[ToolCall]) -> Sequence[int]:
+    """Their own numbers if those tell them apart, else their places."""
+    own = [piece.index for piece in pieces]
+    return own if len({*own}) == len(own) and min(own, default=0) >= 0 else range(len(own))
 
 
 def fold(chunks: Iterable[Chunk]) -> Answer:
@@ -433,69 +464,96 @@ def fold(chunks: Iterable[Chunk]) -> Answer:
     field keeps the last value that says something. A chunk with `whole` is the answer itself.
     """
     folder = Folder()
-    for chunk in chunks:
-        if chunk.whole is not None:
-            return chunk.whole
-        folder.feed(chunk)
+    folder.extend(chunks)
     return folder.answer()
 
 
 class Folder:
-    """Folds a stream as it passes. Feeding is two appends; the work is done when somebody asks."""
+    """
+    Folds a stream as it passes. What was fed may be changed afterwards, and so may an answer that was given: the
+    folder holds on to neither.
+    """
 
-    __slots__ = ("_chunks",)
+    __slots__ = ("_choices", "_created", "_id", "_items", "_model", "_usage", "_whole")
 
     def __init__(self) -> None:
-        self._chunks: list[Chunk] = []
+        self._id = self._model = ""
+        self._created: int | None = None
+        self._usage: Usage | None = None
+        self._choices: dict[int, _Parts] = {}
+        self._items: list[Any] | None = None
+        self._whole: Answer | None = None
 
     def feed(self, chunk: Chunk) -> None:
-        self._chunks.append(chunk)
+        self.extend((chunk,))
 
     def extend(self, chunks: Iterable[Chunk]) -> None:
-        self._chunks.extend(chunks)
+        # Every chunk of every stream passes here, some of them thrice: no call that is not needed.
+        for chunk in chunks:
+            if chunk.id and not self._id:
+                self._id = chunk.id
+            if chunk.model:
+                self._model = chunk.model
+            if self._created is None:
+                self._created = chunk.created
+            if chunk.usage is not None:
+                self._usage = chunk.usage.max(self._usage)
+            index = chunk.index
+            if index >= 0:
+                parts = self._choices[index] if index in self._choices else self._choice(index)
+                if chunk.text:
+                    parts.text.append(chunk.text)
+                if (
+                    chunk.reasoning
+                    or chunk.tool_calls
+                    or chunk.finish_reason is not None
+                    or chunk.refusal is not None
+                    or chunk.citations
+                    or chunk.native_finish_reason is not None
+                    or chunk.logprobs is not None
+                    or chunk.extra
+                ):
+                    parts.add(chunk)
+            if chunk.items is not None:
+                self._items = [*(self._items or ()), *chunk.items]
+            if chunk.whole is not None:
+                self._whole = chunk.whole
+
+    def _choice(self, index: int) -> _Parts:
+        parts = self._choices[index] = _Parts(index)
+        return parts
 
     def answer(self) -> Answer:
-        """The answer so far: what a wrapped generator yielded, or a response."""
-        items = [item for chunk in self._chunks if chunk.items is not None for item in chunk.items]
-        return Value(value=items) if items else self.response()
+        """The answer so far: the whole one, what a wrapped generator yielded, or a response."""
+        if self._whole is not None:
+            return self._whole
+        return self.response() if self._items is None else Value(value=[*self._items])
 
     def response(self) -> Response:
         """The response so far."""
-        response = Response(choices=[])
-        choices: dict[int, _Parts] = {}
-        usage: Usage | None = None
-        for chunk in self._chunks:
-            response.id = response.id or chunk.id
-            response.model = chunk.model or response.model
-            if response.created is None:
-                response.created = chunk.created
-            if chunk.usage is not None:
-                usage = chunk.usage.max(usage)
-            if chunk.index >= 0:
-                parts = choices.get(chunk.index)
-                if parts is None:
-                    parts = choices[chunk.index] = _Parts(chunk.index)
-                parts.add(chunk)
-        response.choices = [choices[index].choice() for index in sorted(choices)]
-        response.usage = usage if usage is not None else Usage()
-        return response
+        return Response(
+            id=self._id,
+            model=self._model,
+            created=self._created,
+            usage=Usage() if self._usage is None else replace(self._usage),
+            choices=[self._choices[index].choice() for index in sorted(self._choices)],
+        )
 
 
 class _Parts:
     """The pieces of one choice."""
 
-    __slots__ = ("_calls", "_choice", "_reasoning", "_text")
+    __slots__ = ("_calls", "_choice", "_reasoning", "text")
 
     def __init__(self, index: int) -> None:
+        self.text: list[str] = []
         self._choice = Choice(index=index)
-        self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
 
     def add(self, chunk: Chunk) -> None:
+        """Everything but the text."""
         choice = self._choice
-        if chunk.text:
-            self._text.append(chunk.text)
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
         for piece in chunk.tool_calls:
@@ -509,32 +567,53 @@ class _Parts:
         if chunk.native_finish_reason is not None:
             choice.native_finish_reason = chunk.native_finish_reason
         if chunk.logprobs is not None:
-            choice.logprobs = _joined(choice.logprobs, chunk.logprobs)
+            choice.logprobs = _grown(choice.logprobs, chunk.logprobs)
         if chunk.extra:
-            choice.extra = _joined(choice.extra, chunk.extra)
+            choice.extra = _grown(choice.extra, chunk.extra)
 
     def _add_call(self, piece: ToolCall) -> None:
         known = self._calls.get(piece.index)
         if known is None:
-            self._calls[piece.index] = replace(piece, arguments=""), [piece.arguments]
+            self._calls[piece.index] = replace(piece, arguments="", extra=_copied(piece.extra)), [piece.arguments]
             return
         call, arguments = known
         # Some upstreams repeat the name with every piece; a name is set, never joined.
         call.id = call.id or piece.id
         call.name = call.name or piece.name
         if piece.extra:
-            call.extra = _joined(call.extra, piece.extra)
+            call.extra = _grown(call.extra, piece.extra)
         arguments.append(piece.arguments)
 
     def choice(self) -> Choice:
-        calls = [replace(call, arguments="".join(parts)) for call, parts in self._calls.values()]
-        return replace(self._choice, text="".join(self._text), reasoning="".join(self._reasoning), tool_calls=calls)
+        own = self._choice
+        return replace(
+            own,
+            text="".join(self.text),
+            reasoning="".join(self._reasoning),
+            tool_calls=[
+                replace(call, arguments="".join(parts), extra=_copied(call.extra))
+                for call, parts in self._calls.values()
+            ],
+            citations=[*own.citations],
+            logprobs=_copied(own.logprobs),
+            extra=_copied(own.extra),
+        )
 
 
-def _joined(old: Any, new: Any) -> Any:
-    """Lists and dicts grow; whatever else is replaced by its newer value."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return old | {key: _joined(old.get(key), value) for key, value in new.items()}
-    if isinstance(old, list) and isinstance(new, list):
-        return old + new
-    return old if new is None else new
+def _grown(own: Any, new: Any) -> Any:
+    """Lists and dicts of our own grow by a copy of what is new; whatever else is replaced by its newer value."""
+    if isinstance(own, dict) and isinstance(new, dict):
+        for key, value in new.items():
+            own[key] = _grown(own.get(key), value)
+        return own
+    if isinstance(own, list) and isinstance(new, list):
+        own += _copied(new)
+        return own
+    return own if new is None else _copied(new)
+
+
+def _copied(value: Any) -> Any:
+    """JSON that shares no list and no dict with the value."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from operator import attrgetter
+
+from .sketch import sketched
 
 __all__ = ["Usage"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Usage:
     """
     Tokens of one answer. A count the upstream did not send is None, never 0 and never an estimate.
@@ -42,18 +45,22 @@ class Usage:
 
     def max(self, other: Usage | None) -> Usage:
         """
-        The larger of two reports about the same answer, field by field.
+        The larger of two reports about the same answer, field by field; always a new one.
 
         Anthropic sends running totals, OpenAI one total at the end, Perplexity one with every chunk;
         the maximum is right for all of them.
         """
         if other is None:
-            return self
-        values = {}
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            values[field.name] = theirs if mine is None else mine if theirs is None else max(mine, theirs)
-        return replace(self, **values)
+            return replace(self)
+        pairs = zip(_counts(self), _counts(other), strict=True)
+        return Usage(
+            *[theirs if mine is None or (theirs is not None and theirs > mine) else mine for mine, theirs in pairs]
+        )
 
     def __bool__(self) -> bool:
-        return any(getattr(self, field.name) is not None for field in fields(self))
+        return any(count is not None for count in _counts(self))
+
+    __repr__ = sketched
+
+
+_counts = attrgetter(*(field.name for field in fields(Usage)))
