@@ -243,7 +243,8 @@ class _LoopSignal:
     async def wait(self, until: float) -> bool:
         if self._set:
             return True
-        self._future = future = self._loop.create_future()
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._future = future
         if self.is_set():
             # Rung between the question and the future; the bell may have been too early to hear it.
             return True
