@@ -200,8 +200,13 @@ class HTTPProvider(Provider):
             return _Asker(self, dialect, origin, path, None).ask
         if row.header in self.headers:
             raise ConfigError(f"headers: {row.header} carries the key; give it as api_key and nowhere else")
-        credential = Credential(secrets[key], origin, row.header, row.prefix)
+        credential = self.credential(secrets[key], origin)
         return _Asker(self, dialect, origin, path, credential).ask
+
+    def credential(self, secret: Secret, origin: str) -> Credential:
+        """The key as it travels, to this origin and no other."""
+        row = self.row
+        return Credential(secret, origin, row.header, row.prefix)
 
     def dialect(self) -> str:
         """Name of the wire format it is asked in."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .wire import WireRequest
 
 __all__ = ["Credential", "Secret"]
 
@@ -132,3 +135,7 @@ class Credential:
     def scope(self) -> str:
         """Tells two keys apart in cache keys and in what is disabled together."""
         return self.secret.fingerprint
+
+    def lines(self, request: WireRequest) -> list[tuple[str, str]]:
+        """The header lines by which a request shows it. Ask when it is sent, and keep them nowhere."""
+        return [(self.header, self.prefix + self.secret.reveal())]
