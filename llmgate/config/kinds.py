@@ -30,6 +30,7 @@ _OWN: Mapping[str, str] = {
     "gemini": "llmgate.providers.google:Gemini",
     "vertex": "llmgate.providers.google:VertexAI",
     "cohere": "llmgate.providers.cohere:Cohere",
+    "bedrock": "llmgate.providers.bedrock:Bedrock",
     "simulated": "llmgate.providers.simulated:Simulated",
 }
 

@@ -161,6 +161,11 @@ ROWS: tuple[Row, ...] = (
         source="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference", checked="2026-11-20",
     ),
     Row(
+        "bedrock", "", ("AWS_BEARER_TOKEN_BEDROCK",), dialect="bedrock", price_id="aws",
+        aliases=("amazon-bedrock", "aws-bedrock"), capabilities=(CHAT - {"models"}) | {"embed", "audio"},
+        source="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-api.html", checked="2026-11-20",
+    ),
+    Row(
         "cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), dialect="cohere",
         price_id="cohere", capabilities=CHAT | {"embed"},
         source="https://docs.cohere.com/reference/about", checked="2026-11-20",

@@ -1,0 +1,199 @@
+"""
+Amazon Bedrock: Converse with a bearer key, or with every request signed.
+
+A signature covers one request, its body included, and holds for minutes, so it is made when the request is sent.
+botocore makes it (Signature Version 4); a bearer key needs nothing of Amazon's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from ..errors import AuthenticationFailed, ConfigError
+from ..types.secret import Credential, Secret
+from ..types.wire import WireRequest
+from .http import HTTPProvider
+
+__all__ = ["Bedrock"]
+
+SERVICE = "bedrock"
+"""What the requests are signed for."""
+
+REGION = re.compile(r"[a-z0-9-]+")
+AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+"""Hosts to which keys out of the environment may go."""
+
+KEY_ID, KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+
+
+class Bedrock(HTTPProvider):
+    """
+    Models on Amazon Bedrock, in one region. Its models are ids, inference profiles and ARNs.
+
+    It takes, in this order: `api_key`; `aws_credentials`; `access_key_id` and `secret_access_key`; and out of the
+    environment `AWS_BEARER_TOKEN_BEDROCK`, or `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. All
+    but bearer keys need the extra `bedrock`.
+
+    For a profile or a role, give what botocore finds:
+    `aws_credentials=botocore.session.get_session().get_credentials().get_frozen_credentials`.
+
+    Raises:
+        ConfigError: When it is bound without region or credentials, or without botocore if it has to sign.
+    """
+
+    kind = "bedrock"
+
+    region: str = Field(
+        default="",
+        pattern="^[a-z0-9-]*$",
+        description="such as eu-central-1; by default AWS_REGION or AWS_DEFAULT_REGION",
+    )
+    access_key_id: str = Field(default="", pattern="^[A-Za-z0-9]*$", description="id of the key to sign with")
+    secret_access_key: Secret | None = Field(default=None, description="the key to sign with")
+    session_token: Secret | None = Field(default=None, description="what belongs to a key that lives for hours only")
+    aws_credentials: Callable[[], Any] | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="returns `access_key`, `secret_key` and `token` that are still good; it is asked for every request "
+        "and must not wait long, so let it keep them",
+    )
+
+    def url(self) -> str:
+        if self.base_url:
+            return self.base_url
+        region = self._region()
+        return f"https://bedrock-runtime.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+
+    def usual(self) -> bool:
+        # The address is the region's, so there is no one place; but all of them are Amazon's.
+        return not self.base_url or (urlsplit(self.base_url).hostname or "").endswith(AMAZONS)
+
+    def secrets(self) -> list[Secret]:
+        signature = self._signature("")
+        return super().secrets() if signature is None else [signature.secret]
+
+    def credential(self, secret: Secret, origin: str) -> Credential:
+        return self._signature(origin) or super().credential(secret, origin)
+
+    def _region(self) -> str:
+        region = self.region or self._variable("AWS_REGION") or self._variable("AWS_DEFAULT_REGION")
+        if not region:
+            raise ConfigError("region is missing; write region: NAME such as eu-central-1, or set AWS_REGION")
+        if REGION.fullmatch(region) is None:
+            raise ConfigError("AWS_REGION is no name of a region; write one such as eu-central-1")
+        return region
+
+    def _variable(self, name: str) -> str:
+        return (os.environ if self._environ is None else self._environ).get(name, "")
+
+    def _signature(self, origin: str) -> _Signature | None:
+        """
+        What signs the requests; None if a bearer key travels in them.
+
+        Raises:
+            ConfigError: If there is nothing to sign with, and no bearer key either.
+        """
+        signs = self.aws_credentials is not None or self.access_key_id or self.secret_access_key is not None
+        if self.api_key is not None:
+            if signs:
+                raise ConfigError("api_key is a bearer key; give it or credentials to sign with, and not both")
+            return None
+        if self.aws_credentials is not None:
+            name = f"the AWS credentials of {self.label()} in {self._region()}"
+            return _signature(origin, Secret(name), self.aws_credentials, self._region())
+        if signs:
+            if not self.access_key_id or self.secret_access_key is None:
+                raise ConfigError("access_key_id and secret_access_key belong together; give both")
+            return self._fixed(origin, self.access_key_id, self.secret_access_key, self.session_token)
+        # Whoever names another address names its key; the bearer key comes first, as for Amazon's SDKs.
+        if not self.usual() or self._variable(*self.row.key_env):
+            return None
+        found = {name: self._variable(name) for name in (KEY_ID, KEY, TOKEN)}
+        if not found[KEY_ID] or not found[KEY]:
+            bearer = self.row.key_env[0]
+            raise ConfigError(f"no credentials; set {bearer}, or {KEY_ID} and {KEY}, in the environment, or api_key")
+        try:
+            token = Secret(found[TOKEN]) if found[TOKEN] else None
+            return self._fixed(origin, found[KEY_ID], Secret(found[KEY]), token)
+        except ConfigError as error:
+            raise ConfigError(f"{KEY}: {error.message}") from None
+
+    def _fixed(self, origin: str, key_id: str, key: Secret, token: Secret | None) -> _Signature:
+        keys = _Keys(key_id, key, token)
+        return _signature(origin, Secret(key_id), lambda: keys, self._region())
+
+
+class _Keys:
+    """What botocore wants to know, without showing it to anybody else."""
+
+    __slots__ = ("_secret", "_token", "access_key")
+
+    def __init__(self, access_key: str, secret: Secret, token: Secret | None) -> None:
+        self.access_key = access_key
+        self._secret = secret
+        self._token = token
+
+    @property
+    def secret_key(self) -> str:
+        return self._secret.reveal()
+
+    @property
+    def token(self) -> str | None:
+        return None if self._token is None else self._token.reveal()
+
+
+def _signature(origin: str, secret: Secret, ask: Callable[[], Any], region: str) -> _Signature:
+    """
+    What signs, as long as something can.
+
+    Raises:
+        ConfigError: If botocore is missing.
+    """
+    try:
+        import botocore.auth
+        import botocore.awsrequest  # noqa: F401
+    except ImportError:
+        raise ConfigError('botocore, which signs, is not installed; pip install "llmgate[bedrock]"') from None
+    return _Signature(secret, origin, ask=ask, region=region)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signature(Credential):
+    """
+    Signs each request when it is sent. Its `secret` is only the name of the key, which itself goes nowhere.
+
+    Attributes:
+        ask: Returns the keys.
+        region: The region they are to hold in.
+    """
+
+    ask: Callable[[], Any] = field(repr=False)
+    region: str
+
+    def lines(self, request: WireRequest) -> list[tuple[str, str]]:
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        try:
+            keys = self.ask()
+        except Exception as error:
+            raise AuthenticationFailed(
+                f"there are no credentials: the function raised {type(error).__name__}"
+            ) from error
+        # Host and what is Amazon's own is signed in any case. What else travels is nobody's business.
+        signed = AWSRequest(
+            request.method,
+            request.origin + request.target,
+            {name: value for name, value in request.headers if name == "content-type"},
+            request.body,
+        )
+        SigV4Auth(keys, SERVICE, self.region).add_auth(signed)
+        return [(name.lower(), value) for name, value in signed.headers.items() if name.lower() != "content-type"]
