@@ -29,6 +29,7 @@ _OWN: Mapping[str, str] = {
     "anthropic": "llmgate.providers.anthropic:Anthropic",
     "gemini": "llmgate.providers.google:Gemini",
     "vertex": "llmgate.providers.google:VertexAI",
+    "ollama-native": "llmgate.providers.ollama:Ollama",
     "cohere": "llmgate.providers.cohere:Cohere",
     "bedrock": "llmgate.providers.bedrock:Bedrock",
     "simulated": "llmgate.providers.simulated:Simulated",

@@ -20,6 +20,7 @@ DIALECTS: Mapping[str, str] = MappingProxyType(
         "bedrock": "Bedrock",
         "cohere": "Cohere",
         "gemini": "Gemini",
+        "ollama": "Ollama",
         "openai_chat": "OpenAIChat",
         "openai_responses": "OpenAIResponses",
     }

@@ -17,7 +17,7 @@ from ..types.request import Request
 from ..types.wire import dumps, loads
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
-from .openai_words import call_id
+from .openai_words import MADE_ID, call_id
 
 __all__ = ["BUDGETS", "HINTS", "MISSHAPEN", "NEUTRAL", "camelled", "encoded", "misshapen", "read_chat", "write_chat"]
 
@@ -70,8 +70,6 @@ https://ai.google.dev/gemini-api/docs/thought-signatures#faqs (checked 2026-11-2
 """
 
 _GENERATION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
-_MADE = re.compile(r"call_[0-9a-f]{24}")
-"""An id that `call_id` made, because there was none. Google is not told what it did not say."""
 
 _OF_PARTS = ("mediaResolution", "thoughtSignature", "videoMetadata", "partMetadata", "mediaProcessing")
 """What Google knows about a part that OpenAI does not."""
@@ -235,7 +233,7 @@ class _Turns:
         if not self.results:
             return
         results, self.results = self.results, []
-        if any(_MADE.fullmatch(id) for _, id, _ in results):
+        if any(MADE_ID.fullmatch(id) for _, id, _ in results):
             results.sort(key=lambda result: result[0])
         self.say("user", [part for _, _, parts in results for part in parts[:1]])
         beside = [part for _, _, parts in results for part in parts[1:]]
@@ -370,7 +368,7 @@ def _write_call(call: Json) -> Json:
     if function is None:
         raise BadRequest(f"a tool call of type {call.get('type')!r}: Gemini knows functions only")
     out: Json = {"name": function["name"], "args": json_object(function.get("arguments"))}
-    if not _MADE.fullmatch(call["id"]):
+    if not MADE_ID.fullmatch(call["id"]):
         out["id"] = call["id"]
     part: Json = {"functionCall": out}
     signature = signature_of(call)
@@ -390,7 +388,7 @@ def _write_result(turns: _Turns, message: Json) -> tuple[int, str, list[Json]]:
         media = [part for part in parts if "text" not in part]
         content = "".join(part.get("text", "") for part in parts)
     result: Json = {"name": name, "response": _response(content or "")}
-    if not _MADE.fullmatch(id):
+    if not MADE_ID.fullmatch(id):
         result["id"] = id
     if media and turns.signed:
         result["parts"], media = media, []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "DETAILS",
     "FINISH",
     "KEPT",
+    "MADE_ID",
     "Json",
     "arguments_of",
     "call_id",
@@ -86,6 +88,9 @@ COUNTS: Mapping[str, str] = {
     "reasoning_tokens": "reasoning_tokens",  # Copilot
 }
 """Counts beside each other, where the details do not say the same."""
+
+MADE_ID = re.compile(r"call_[0-9a-f]{24}")
+"""An id that `call_id` made, because there was none. An upstream is not told what it did not say."""
 
 _EXCERPT, _EXCERPT_BYTES = 200, 2_000  # characters shown, bytes looked at
 _USD_PER_TICK = Decimal("1e-10")  # https://docs.x.ai/developers/cost-tracking (checked 2026-11-20)

@@ -166,6 +166,11 @@ ROWS: tuple[Row, ...] = (
         source="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-api.html", checked="2026-11-20",
     ),
     Row(
+        # Its own API, where the row `ollama` is the one that is compatible with OpenAI's.
+        "ollama-native", "http://127.0.0.1:11434", dialect="ollama", aliases=("ollama_native",),
+        source="https://docs.ollama.com/api", checked="2026-11-20",
+    ),
+    Row(
         "cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), dialect="cohere",
         price_id="cohere", capabilities=CHAT | {"embed"},
         source="https://docs.cohere.com/reference/about", checked="2026-11-20",

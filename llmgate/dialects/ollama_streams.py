@@ -1,0 +1,156 @@
+"""The stream of Ollama's own API, read and written: one JSON value a line, the last of them with `done`.
+
+Source: https://docs.ollama.com/api/streaming (checked 2026-11-20), and recorded streams.
+"""
+
+from __future__ import annotations
+
+from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
+from ..policies.sse import LineSplitter
+from ..types.request import Request
+from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.usage import Usage
+from ..types.wire import dumps, loads
+from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
+from .openai_errors import error_of
+from .openai_words import Json, excerpt
+
+__all__ = ["Reader", "Writer"]
+
+_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+class Reader:
+    """
+    Reads one stream. What came before an error is given out first, the error when more is asked for.
+
+    Every line becomes one chunk, also one that says nothing, with its JSON as `raw`.
+    """
+
+    __slots__ = ("_answer", "_called", "_failure", "_lines", "terminated")
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._lines = LineSplitter()
+        self._failure: GatewayError | None = None
+        self._answer: str | None = None  # when it began; what tells it from others
+        self._called = 0  # tool calls so far
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        if self._failure is not None:
+            raise self._failure
+        return [] if self.terminated else self._read(self._lines.feed(data))
+
+    def end(self) -> list[Chunk]:
+        if self._failure is not None:
+            raise self._failure
+        if self.terminated:
+            return []
+        try:
+            chunks = self._read(self._lines.end())
+        except ProtocolError as error:
+            raise StreamInterrupted("the stream ended in the middle of a line") from error
+        if not (chunks and chunks[-1].finish_reason):
+            raise StreamInterrupted("the stream ended before the answer did")
+        return chunks
+
+    def _read(self, lines: list[bytes]) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        try:
+            for line in lines:
+                if not line.isspace():
+                    chunks.append(self._chunk(line))
+                if self.terminated:
+                    break
+        except GatewayError as error:
+            if not chunks:
+                raise
+            self._failure = error
+        return chunks
+
+    def _chunk(self, line: bytes) -> Chunk:
+        try:
+            event = loads(line)
+        except ValueError:
+            raise ProtocolError(f"a line of the stream is no JSON: {excerpt(line)}") from None
+        try:
+            if "error" in event:
+                raise error_of(None, {}, event)
+            chunk = Chunk(model=event.get("model") or "", raw=event)
+            if self._answer is None:
+                self._answer = str(event.get("created_at") or "")
+                chunk.created = created_of(event)
+            calls = read_message(chunk, event)
+            if calls:
+                chunk.tool_calls = read_calls(calls, self._answer, self._called)
+                self._called += len(chunk.tool_calls)
+            if event["done"]:
+                reason = event.get("done_reason")
+                chunk.finish_reason, chunk.native_finish_reason = finish_of(reason, self._called > 0)
+                chunk.usage = usage_of(event)
+                self.terminated = True
+        except _MALFORMED as error:
+            raise ProtocolError(f"a line of the stream has an unknown shape: {excerpt(line)}") from error
+        return chunk
+
+
+class Writer:
+    """
+    Writes one stream. Text is written as it comes. Tool calls are written whole, and how it ended is told, by `end`: the
+    rest of the arguments and the usage may come after anything else.
+    """
+
+    __slots__ = ("_calls", "_created", "_finish", "_model", "_native", "_text", "_usage")
+
+    def __init__(self, request: Request) -> None:
+        self._text = request.verb == "complete"
+        self._model = request.model
+        self._created: int | None = None
+        self._calls: dict[int, ToolCall] = {}
+        self._finish: str | None = None
+        self._native: str | None = None
+        self._usage: Usage | None = None
+
+    def feed(self, chunk: Chunk) -> bytes:
+        if chunk.whole is not None:
+            if not isinstance(chunk.whole, Response):
+                raise BadRequest(f"Ollama does not stream {type(chunk.whole).__name__}")
+            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+        if chunk.index > 0:
+            raise BadRequest("Ollama gives one answer; ask for n: 1")
+        self._model = chunk.model or self._model
+        self._created = chunk.created if self._created is None else self._created
+        if chunk.usage is not None:
+            self._usage = chunk.usage.max(self._usage)
+        if chunk.finish_reason is not None:
+            self._finish, self._native = chunk.finish_reason, chunk.native_finish_reason
+        for piece in chunk.tool_calls:
+            known = self._calls.get(piece.index)
+            if known is None:
+                self._calls[piece.index] = ToolCall(piece.id, piece.name, piece.arguments, piece.index)
+            else:
+                known.id, known.name = known.id or piece.id, known.name or piece.name
+                known.arguments += piece.arguments
+        text = chunk.text + (chunk.refusal or "")
+        if not text and not chunk.reasoning and chunk.logprobs is None:
+            return b""
+        said: Json = {"thinking": chunk.reasoning} if chunk.reasoning else {}
+        line = self._line(text, said) | {"done": False}
+        if isinstance(chunk.logprobs, dict) and chunk.logprobs.get("content"):
+            line["logprobs"] = chunk.logprobs["content"]
+        return dumps(line) + b"\n"
+
+    def _line(self, text: str, more: Json) -> Json:
+        """The envelope and what is said in it."""
+        line: Json = {"model": self._model, "created_at": timestamp(self._created)}
+        if self._text:
+            return line | {"response": text} | more
+        return line | {"message": {"role": "assistant", "content": text} | more}
+
+    def end(self) -> bytes:
+        calls = [write_call(call) for call in self._calls.values()]
+        before = dumps(self._line("", {"tool_calls": calls}) | {"done": False}) + b"\n" if calls else b""
+        return before + dumps(self._line("", {}) | ended(self._finish, self._native, self._usage)) + b"\n"
+
+    def error(self, error: GatewayError) -> bytes:
+        return dumps({"error": error.message}) + b"\n"
