@@ -143,8 +143,8 @@ def _read_headers(data: bytes) -> Headers:
 def framed(headers: Headers, payload: bytes) -> bytes:
     """One message."""
     lines = b"".join(
-        b"%c%b%c%b%b" % (len(name), name.encode(), _STRING, _LENGTH.pack(len(value.encode())), value.encode())
-        for name, value in headers.items()
+        b"%c%b%c%b%b" % (len(name), name, _STRING, _LENGTH.pack(len(value)), value)
+        for name, value in ((name.encode(), value.encode()) for name, value in headers.items())
     )
     lengths = _PRELUDE.pack(_OVERHEAD + len(lines) + len(payload), len(lines), 0)[:8]
     message = b"%b%b%b%b" % (lengths, _CHECKSUM.pack(crc32(lengths)), lines, payload)
