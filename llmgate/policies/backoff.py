@@ -97,7 +97,7 @@ class Backoff:
 
     def _height(self, retry: int, error: BaseException | None, waited_s: float) -> float:
         """The curve at this point, out of tenacity's strategy."""
-        import tenacity  # noqa: PLC0415  # 25 ms; not paid for before something fails
+        import tenacity  # 25 ms; not paid for before something fails
 
         retrying = self._retrying
         if retrying is None:
@@ -112,7 +112,7 @@ class Backoff:
         return float(retrying.wait(state))
 
     def _strategy(self) -> Wait:
-        from tenacity import wait  # noqa: PLC0415
+        from tenacity import wait
 
         if not isinstance(self.curve, str):
             return self.curve

@@ -96,7 +96,7 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
 
 def output_limit(request: Request) -> int | None:
     """Tokens that all answers to the request may have together; None if the request sets no limit."""
-    if request.verb == "embed" or request.verb == "models":
+    if request.verb in ("embed", "models"):
         return 0
     body = request.body
     if not isinstance(body, dict):

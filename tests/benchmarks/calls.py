@@ -48,7 +48,7 @@ async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str,
 
     gateway, client = Gateway(config(url)), httpx2.AsyncClient()
     runtime = gateway._asyncio
-    origin, _, path = url.partition("/v1")
+    origin = url.partition("/v1")[0]
     headers = [("content-type", "application/json")]
 
     async def exchange(stream: bool) -> int:
