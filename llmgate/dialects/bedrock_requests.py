@@ -15,8 +15,7 @@ from urllib.parse import unquote_to_bytes
 from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import dumps, loads
-from .anthropic_requests import HINTS as OF_ANTHROPIC
-from .anthropic_requests import NEUTRAL, write_effort
+from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
 from .shapes import MISSHAPEN, encoded, misshapen
@@ -56,8 +55,9 @@ FOREIGN = re.compile(r"[^a-zA-Z0-9_.:-]")
 FOREIGN_TO_CLAUDE = re.compile(r"[^a-zA-Z0-9_-]")
 """What Bedrock refuses in the id of a tool call, and what Claude does. Kimi's `functions.weather:0` must stay as it is."""
 
-_NO_NAME = re.compile(r"[^a-zA-Z0-9\s()\[\]-]|(?<=\s)\s|^\s+|\s+$")
+_NO_NAME = re.compile(r"[^a-zA-Z0-9\s()\[\]-]", re.ASCII)
 """What the name of a document must not hold."""
+NAME_CHARACTERS = 180  # and a number behind them; Bedrock takes 200
 
 
 # --- ours → theirs ----------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class _Turns:
     def add(self, message: Json) -> None:
         role, content = message["role"], message.get("content")
         if role == "tool":
-            blocks, role = [_write_tool_result(message, self)], "user"
+            blocks, role = _write_tool_result(message, self), "user"
         elif role == "assistant":
             blocks = _write_assistant(message, self)
         elif role in ("user", "system", "developer"):
@@ -284,7 +284,9 @@ def _write_file(file: Json, names: set[str]) -> Json:
         media, data = _data(data) if data.startswith("data:") else ("application/pdf", data)
         if media.startswith("image/"):
             return _write_image(f"data:{media};base64,{data}")
-        format, source = _FORMATS.get(media) or ending.lower(), {"bytes": data}
+        ending = ending.lower()
+        format = _FORMATS.get(media) or ("txt" if media.startswith("text/") and ending not in _MEDIA else ending)
+        source = {"bytes": data}
     if format not in _MEDIA:
         raise BadRequest(f"Bedrock takes documents as {', '.join(sorted(_MEDIA))}; name the file accordingly")
     return {"document": {"format": format, "name": _name(stem, names), "source": source}}
@@ -292,13 +294,17 @@ def _write_file(file: Json, names: set[str]) -> Json:
 
 def _name(stem: str, names: set[str]) -> str:
     """A name that Bedrock takes; it refuses two documents of one name."""
-    plain = _NO_NAME.sub("", stem)[:180] or "document"
+    plain = _plain(stem) or "document"
     name, number = plain, 1
     while name in names:
         number += 1
         name = f"{plain} {number}"
     names.add(name)
     return name
+
+
+def _plain(name: str) -> str:
+    return " ".join(_NO_NAME.sub("-", name).split())[:NAME_CHARACTERS]
 
 
 def _write_assistant(message: Json, turns: _Turns) -> list[Json]:
@@ -326,15 +332,17 @@ def _write_tool_use(call: Json, foreign: re.Pattern[str]) -> Json:
     return {"toolUse": {"toolUseId": foreign.sub("_", call["id"]), "name": function["name"], "input": arguments}}
 
 
-def _write_tool_result(message: Json, turns: _Turns) -> Json:
+def _write_tool_result(message: Json, turns: _Turns) -> list[Json]:
+    content = _content(message.get("content"), turns.names)
     result: Json = {
         "toolUseId": turns.foreign.sub("_", message["tool_call_id"]),
-        "content": _content(message.get("content"), turns.names),
+        "content": [block for block in content if "cachePoint" not in block],
     }
     failed = message.get("is_error")
     if failed is not None:
         result["status"] = "error" if failed else "success"
-    return {"toolResult": result}
+    # Nothing is marked within a result; what ends with it is as good.
+    return [{"toolResult": result}, *[block for block in content if "cachePoint" in block][-1:]]
 
 
 def _write_tools(out: Json, tools: Any) -> None:
@@ -505,7 +513,7 @@ def _read_block(block: Json) -> Json:
         case {"audio": {"format": "mp3" | "wav" as format, "source": {"bytes": data}}}:
             return {"type": "input_audio", "input_audio": {"format": format, "data": data}}
         case {"document": {"format": format, "name": name, "source": {"bytes": data}, **more}} if not more:
-            if format in _MEDIA and name == _NO_NAME.sub("", name)[:180]:
+            if format in _MEDIA and name == _plain(name):
                 file = {"file_data": f"data:{_MEDIA[format]};base64,{data}", "filename": f"{name}.{format}"}
                 return {"type": "file", "file": file}
     return block

@@ -106,6 +106,8 @@ class Reader:
     def end(self) -> list[Chunk]:
         if self._failure is not None:
             raise self._failure
+        if self.terminated:
+            return []
         if self._other:
             raise _no_stream(self._other)
         if not self._stopped:
