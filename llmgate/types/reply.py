@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,9 +66,6 @@ Settle = Callable[[Outcome], None]
 Stage = Callable[[Sequence[Chunk]], Sequence[Chunk]]
 Source = Callable[[], Awaitable[Sequence[Chunk]]]
 """Brings the next pieces, as many as are there; an empty batch is the end of a whole, terminated answer."""
-
-
-NO_TOKENS = Usage(0, 0)
 
 
 def _told(settles: Iterator[Settle], outcome: Outcome) -> None:
@@ -133,7 +131,7 @@ class Reply:
     def of(cls, answer: Answer, **circumstances: Any) -> Reply:
         """A reply that is one whole answer. One out of a cache has used no tokens."""
         reply = cls((Chunk(whole=answer),), **circumstances)
-        reply.usage = answer.usage if reply.cached is None else NO_TOKENS
+        reply.usage = answer.usage if reply.cached is None else Usage(0, 0)
         return reply
 
     def through(self, stage: Stage) -> None:
@@ -145,7 +143,10 @@ class Reply:
         self._completions.append(work)
 
     def on_end(self, settle: Settle) -> None:
-        """Call `settle` exactly once when it is over, in the reverse order of registration's nesting: innermost first."""
+        """
+        Call `settle` exactly once when it is over, at once if it is already. They are called in the order in which they
+        were registered, so the innermost layer's come first. One that raises keeps no other from being called.
+        """
         if self.ended is not None:
             settle(self.ended)
         else:
@@ -153,13 +154,15 @@ class Reply:
 
     async def read(self) -> Sequence[Chunk]:
         """
-        The next pieces, as many as are there. An empty batch means that the answer is complete.
+        The next pieces, as many as are there. An empty batch means that the answer is complete, and nothing else does.
 
         Raises:
-            GatewayError: If the answer cannot be completed; the reply has ended then.
+            GatewayError: If the answer cannot be completed; the reply has ended then, and says the same again.
+            RuntimeError: If it was closed before, or its reading was cancelled.
         """
-        if self.ended is not None:
-            return ()
+        ended = self.ended
+        if ended is not None:
+            return self._over(ended)
         try:
             while True:
                 chunks = self._chunks
@@ -168,6 +171,8 @@ class Reply:
                 else:
                     source = self._source
                     chunks = await source() if source is not None else ()
+                    if self.ended is not None:
+                        return self._over(self.ended)  # somebody closed it meanwhile
                     if not chunks:
                         break
                 for chunk in chunks:
@@ -182,8 +187,16 @@ class Reply:
         except BaseException as error:
             await self._fail(error)
             raise
-        self._end(Outcome("ok", None, self.usage, self.first_token_s))
+        self._end(self._outcome("ok"))
         return ()
+
+    def _over(self, ended: Outcome) -> Sequence[Chunk]:
+        """What is left to read after the end."""
+        if ended.name == "ok":
+            return ()
+        if isinstance(ended.error, Exception):
+            raise ended.error
+        raise RuntimeError(f"the reply was {ended.name} before its end; what came of it is not the answer")
 
     async def response(self) -> Answer:
         """Read to the end and fold."""
@@ -203,19 +216,23 @@ class Reply:
         """Enough: cut the upstream off and settle. Harmless on a reply that has ended."""
         if self.ended is None:
             try:
-                self._end(Outcome("closed", None, self.usage, self.first_token_s))
+                self._end(self._outcome("closed"))
             finally:
                 if self._close is not None:
                     await self._close()
 
     async def _fail(self, error: BaseException) -> None:
-        outcome = Outcome.of(error)
-        outcome.usage, outcome.first_token_s = self.usage, self.first_token_s
         try:
-            self._end(outcome)
+            self._end(self._outcome(Outcome.of(error).name, error))
         finally:
             if self._close is not None:
-                await self._close()
+                # The reader is to learn why the answer failed, not that its connection would not close either.
+                with suppress(Exception):
+                    await self._close()
+
+    def _outcome(self, name: str, error: BaseException | None = None) -> Outcome:
+        # An upstream that has answered had begun to work, whoever broke it off; a cache asked nobody.
+        return Outcome(name, error, self.usage, self.first_token_s, sent=self.cached is None)
 
     def _end(self, outcome: Outcome) -> None:
         if self.ended is not None:
@@ -228,7 +245,7 @@ class Reply:
         # Nobody can wait here. What was taken is given back soon; the connection is closed by its own finaliser.
         if getattr(self, "ended", self) is not None:
             return
-        self.ended = outcome = Outcome("closed", None, self.usage, self.first_token_s)
+        self.ended = outcome = self._outcome("closed")
         if self.later is None:
             _told(iter(self._settles), outcome)
         else:
