@@ -8,8 +8,7 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from llmgate.types.response import Choice, Chunk, Folder, Response, ToolCall, Value, explode, fold
 from llmgate.types.usage import Usage

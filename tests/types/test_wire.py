@@ -8,8 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from llmgate.types.secret import Credential, Secret
 from llmgate.types.wire import WireRequest, dumps, loads
