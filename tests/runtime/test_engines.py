@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -278,8 +279,10 @@ class TestExchange:
         engine.server.answer(http_response(200, CHAT, {"set-cookie": "session=1; Path=/"}), chat("hello"))
 
         async def story(runtime: Runtime) -> None:
-            await engine.whole(runtime)
-            await engine.whole(runtime)
+            # By its name: for addresses some collect none anyway.
+            origin = engine.server.origin.replace("127.0.0.1", "localhost")
+            await engine.whole(runtime, origin=origin)
+            await engine.whole(runtime, origin=origin)
 
         engine.run(story)
         assert engine.brought or "cookie" not in engine.server.requests[1].headers
@@ -350,6 +353,27 @@ class TestTime:
         with pytest.raises(UpstreamTimeout) as raised:
             engine.run(lambda runtime: engine.sent(runtime, origin=origin, timeouts=WireTimeouts(connect_s=SHORT_S)))
         assert "connect" == raised.value.timer and origin in raised.value.message
+
+    def test_a_request_that_nobody_takes(self, engine: Engine) -> None:
+        """
+        A request that the other side does not read is given up when the time for writing is over, and its rest is not sent.
+        """
+        size = 16_000_000
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            fields: dict[str, Any] = {"origin": origin, "body": bytes(size), "timeouts": WireTimeouts(write_s=SHORT_S)}
+            with pytest.raises(UpstreamTimeout) as raised:
+                engine.run(lambda runtime: engine.sent(runtime, **fields))
+            taken, _ = listener.accept()
+            with taken:
+                taken.settimeout(SOON_S)
+                received = 0
+                with suppress(ConnectionResetError):
+                    while data := taken.recv(2**20):
+                        received += len(data)
+
+        assert "write" == raised.value.timer
+        assert received < size
 
     def test_cancelled(self, engine: Engine) -> None:
         """
