@@ -31,7 +31,7 @@ from .providers.base import Provider
 from .runtime.asynchronous import AsyncioRuntime
 from .runtime.blocking import BlockingRuntime
 from .runtime.drive import drive
-from .runtime.edge import AsyncFace, Door, Face, Timeout, discovered, options
+from .runtime.edge import AsyncFace, Door, Face, Messages, Stream, Timeout, discovered, options
 from .runtime.engines import engine_maker
 from .runtime.http import HTTPOptions
 from .runtime.process import ProcessLock
@@ -171,6 +171,7 @@ class Gateway(Face):
 
     def models(self) -> Models:
         """What the providers offer, together."""
+        self._warn_inside_loop(3)
         return drive(discovered(self._door, self._blocking, self._current().provider_names()))
 
     @contextmanager
@@ -322,17 +323,23 @@ class Gateway(Face):
         state = self._closing or f"{self._stats.in_flight} in flight"
         return f"<Gateway {', '.join(self._pipeline.routes) or 'no routes'}; {state}>"
 
+    def stream(self, model: str, messages: Messages, **params: Any) -> Stream:
+        """Ask and read the answer as it is written; see `Face.stream`."""
+        self._warn_inside_loop(3)
+        return super().stream(model, messages, **params)
+
     def _answer(self, name: str, request: Any, asked: Options | None) -> Any:
-        self._warn_inside_loop()
+        self._warn_inside_loop(4)
         return super()._answer(name, request, asked)
 
-    def _warn_inside_loop(self) -> None:
+    def _warn_inside_loop(self, caller: int) -> None:
+        """Once, about the line that is so many calls away."""
         if not self._warned and _inside_loop():
             self._warned = True
             warnings.warn(
-                "a call from sync code blocks the event loop it is made in; use `await gateway.aio…` there",
+                "a call from sync code blocks the event loop it is made in; use `gateway.aio` there",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=caller,
             )
 
 

@@ -573,8 +573,10 @@ threading.Thread(target=other.chat, args=('fast', 'hello')).start()
         """
         server.on(lambda request: stream(["hello"]) if b'"stream":true' in request.body else chat("hello"))
         program = f"""
-import asyncio, threading, time
+import asyncio, logging, threading, time
 from llmgate import Gateway
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes steps slow, and its debugger says so
 
 def make(**sections):
     providers = {{"up": {{"kind": "openai-compatible", "base_url": {server.base_url!r}}}}}

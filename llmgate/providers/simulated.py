@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator
@@ -59,8 +59,8 @@ class Simulated(Provider):
     seed: int = Field(default=0, description="of the chance in `failures`")
 
     _rng: random.Random = PrivateAttr()
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-    _calls: int = PrivateAttr(0)
+    # Counts without a lock: the child of a fork may find one held by a thread that it does not have.
+    _calls: Iterator[int] = PrivateAttr(default_factory=itertools.count)
 
     @field_validator("failures")
     @classmethod
@@ -96,11 +96,10 @@ class Simulated(Provider):
     def _failure(self) -> type[GatewayError] | None:
         """What happens to this call: the next line of the script, or what chance wants."""
         failures = self.failures
-        with self._lock:
-            self._calls += 1
-            if isinstance(failures, list):
-                return FAILURES.get(failures[self._calls - 1]) if self._calls <= len(failures) else None
-            chance = self._rng.random() if failures else 1.0
+        if isinstance(failures, list):
+            at = next(self._calls)
+            return FAILURES.get(failures[at]) if at < len(failures) else None
+        chance = self._rng.random() if failures else 1.0
         for kind, share in failures.items():
             if chance < share:
                 return FAILURES.get(kind)
