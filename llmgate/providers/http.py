@@ -22,7 +22,7 @@ from ..types.call import Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Reply
 from ..types.request import Request
-from ..types.response import Answer, Chunk, Folder, RawResponse
+from ..types.response import Answer, Chunk, RawResponse
 from ..types.secret import Credential, Secret
 from ..types.wire import Clients, WireRequest, WireResponse
 from .base import Provider, refuse_verb, timers_of
@@ -33,6 +33,7 @@ __all__ = ["HTTPProvider", "address"]
 ERROR_MAX_BYTES = 2**16  # of an error's body; the longest recorded is 6 KB
 ERROR_S = 5.0  # seconds for an error's body: a status alone says enough, and whoever retries is waiting
 HOLD_BACK_CHUNKS = 64  # pieces without content that may come before the first with some
+PIECE_BYTES = 2**13  # of a stream, understood before the reader gets its turn: some thirty events
 DRAIN_S = 0.1  # seconds for what follows the terminal event, so that the connection can be used again
 WORD_MAX = 200  # characters of an id that an upstream gives
 
@@ -398,7 +399,7 @@ def _without(secret: Secret, value: Any) -> Any:
 class _StreamSource:
     """Reads bytes, has them understood, and watches the clocks."""
 
-    __slots__ = ("_asker", "_deployment", "_ended", "_now", "_reader", "_response", "_seen", "_timers")
+    __slots__ = ("_asker", "_at", "_data", "_deployment", "_ended", "_now", "_reader", "_response", "_timers")
 
     def __init__(self, asker: _Asker, call: Call, response: WireResponse, timers: Timers, reader: StreamReader) -> None:
         self._asker = asker
@@ -407,7 +408,7 @@ class _StreamSource:
         self._response = response
         self._timers = timers
         self._reader = reader
-        self._seen = Folder()
+        self._data, self._at = b"", 0
         self._ended = False
 
     async def first(self) -> Sequence[Chunk]:
@@ -439,9 +440,12 @@ class _StreamSource:
         """What the next bytes bring."""
         reader, timers = self._reader, self._timers
         try:
-            data = await self._response.read(timers.until)
-            if data:
-                chunks = reader.feed(data)
+            # What arrived at once is understood in pieces, so that the first chunk need not wait for the last.
+            if self._at >= len(self._data):
+                self._data, self._at = await self._response.read(timers.until), 0
+            start, self._at = self._at, self._at + PIECE_BYTES
+            if self._data:
+                chunks = reader.feed(self._data[start : self._at])
             else:
                 self._ended = True
                 chunks = reader.end()
@@ -457,7 +461,6 @@ class _StreamSource:
             if chunk.has_content:
                 timers.content_came(now)
                 break
-        self._seen.extend(chunks)
         return chunks
 
     async def _drain(self) -> Sequence[Chunk]:
@@ -476,7 +479,6 @@ class _StreamSource:
             return error
         return StreamInterrupted(
             f"the stream broke off: {error.message}",
-            partial=self._seen.response(),
             timer=getattr(error, "timer", ""),
             retry_after=error.retry_after,
         )

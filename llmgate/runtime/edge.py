@@ -13,7 +13,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from ..errors import BadRequest, GatewayError
+from ..errors import BadRequest, GatewayError, StreamInterrupted
 from ..types.call import CacheControl, Call, Options
 from ..types.reply import Reply
 from ..types.request import Message, Request, Verb
@@ -226,7 +226,12 @@ class _Reading:
         reply = self._reply
         if reply is None:
             reply = await self._opened(runtime)
-        chunks = await reply.read()
+        try:
+            chunks = await reply.read()
+        except StreamInterrupted as error:
+            if error.partial is None:
+                error.partial = self._folder.response()
+            raise
         if len(chunks) == 1 and chunks[0].whole is not None:
             # Whoever answered had it in one piece: a cache, a function.
             self._whole = chunks[0].whole
@@ -461,7 +466,8 @@ def _messages(messages: object) -> list[Any]:
     if not messages:
         raise BadRequest("messages: the list is empty; there is nothing to answer")
     out: list[Any] = list(messages)
-    for at, message in enumerate(out):
+    for at, given in enumerate(out):
+        message = given
         if type(message) is not dict:
             out[at] = message = _message(at, message)
         if "role" not in message or type(message["role"]) is not str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..errors import GatewayError
+from ..errors import GatewayError, StreamInterrupted
 from .deployment import Deployment
 from .response import Answer, Chunk, Folder
 from .usage import Usage
@@ -207,9 +207,14 @@ class Reply:
                 pass
             return whole
         folder = Folder()
-        while chunks:
-            folder.extend(chunks)
-            chunks = await self.read()
+        try:
+            while chunks:
+                folder.extend(chunks)
+                chunks = await self.read()
+        except StreamInterrupted as error:
+            if error.partial is None:
+                error.partial = folder.response()
+            raise
         return folder.answer()
 
     async def close(self) -> None:
