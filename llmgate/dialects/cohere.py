@@ -169,6 +169,8 @@ def _read_first(data: Json) -> Response:
     id = data.get("generation_id") or data.get("response_id") or ""
     calls = calls_of(data.get("tool_calls"), id)
     finish, native = finish_of(data.get("finish_reason"), bool(calls))
+    if not isinstance(data["text"], str):
+        raise TypeError("what is said is no text")
     choice = Choice(0, data["text"], tool_calls=calls, finish_reason=finish, native_finish_reason=native)
     choice.citations = urls_of(data.get("documents") or ())
     if data.get("citations"):

@@ -30,8 +30,7 @@ from .cohere_words import (
     write_logprobs,
     write_usage,
 )
-from .openai_errors import CODES
-from .openai_errors import write_error as openai_error
+from .openai_errors import CODES, write_error as openai_error
 from .openai_words import Json, arguments_of, excerpt, urls_of
 
 __all__ = ["Reader", "Writer"]
@@ -124,6 +123,8 @@ class Reader:
                 raise error_of(None, {}, event)
             else:
                 raise ValueError("an event without a type")
+            if chunk.text.__class__ is not str or chunk.reasoning.__class__ is not str:
+                raise TypeError("what is said is no text")
         except _MALFORMED as error:
             raise ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}") from error
         self._id = self._id or chunk.id

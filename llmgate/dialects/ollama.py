@@ -185,7 +185,7 @@ def _read_embeddings(data: Json, request: Request) -> Embeddings:
     """Of several texts, or of the one that `/api/embeddings` takes."""
     return Embeddings(
         model=data.get("model") or request.model,
-        usage=Usage(input_tokens=data.get("prompt_eval_count")),
+        usage=usage_of(data) or Usage(),
         raw=data,
         vectors=data["embeddings"] if "embeddings" in data else [data["embedding"]],
     )

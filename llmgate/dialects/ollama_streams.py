@@ -100,12 +100,12 @@ class Writer:
     rest of the arguments and the usage may come after anything else.
     """
 
-    __slots__ = ("_calls", "_created", "_finish", "_model", "_native", "_text", "_usage")
+    __slots__ = ("_calls", "_created_at", "_finish", "_model", "_native", "_text", "_usage")
 
     def __init__(self, request: Request) -> None:
         self._text = request.verb == "complete"
         self._model = request.model
-        self._created: int | None = None
+        self._created_at = ""
         self._calls: dict[int, ToolCall] = {}
         self._finish: str | None = None
         self._native: str | None = None
@@ -119,7 +119,8 @@ class Writer:
         if chunk.index > 0:
             raise BadRequest("Ollama gives one answer; ask for n: 1")
         self._model = chunk.model or self._model
-        self._created = chunk.created if self._created is None else self._created
+        if not self._created_at and chunk.created is not None:
+            self._created_at = timestamp(chunk.created)
         if chunk.usage is not None:
             self._usage = chunk.usage.max(self._usage)
         if chunk.finish_reason is not None:
@@ -142,7 +143,7 @@ class Writer:
 
     def _line(self, text: str, more: Json) -> Json:
         """The envelope and what is said in it."""
-        line: Json = {"model": self._model, "created_at": timestamp(self._created)}
+        line: Json = {"model": self._model, "created_at": self._created_at or timestamp(None)}
         if self._text:
             return line | {"response": text} | more
         return line | {"message": {"role": "assistant", "content": text} | more}

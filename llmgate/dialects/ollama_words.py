@@ -38,13 +38,17 @@ def finish_of(reason: str | None, called: bool) -> tuple[str, str | None]:
     if word in _MAINTENANCE:
         return "stop", word
     finish = "tool_calls" if called and word == "stop" else FINISH.get(word, word)
-    return finish, None if finish == reason else reason
+    return finish, None if finish == word else word
 
 
 def usage_of(event: Json) -> Usage | None:
     """The counts; None where there are none. A prompt that was in memory is not counted by older servers."""
-    read, written = event.get("prompt_eval_count"), event.get("eval_count")
+    read, written = _count(event.get("prompt_eval_count")), _count(event.get("eval_count"))
     return None if read is None and written is None else Usage(read, written)
+
+
+def _count(value: Any) -> int | None:
+    return value if value.__class__ is int and value >= 0 else None
 
 
 def read_calls(calls: Any, answer: str, start: int) -> list[ToolCall]:
@@ -83,6 +87,8 @@ def read_message(into: Choice | Chunk, event: Json) -> Any:
         into.text = event["response"] or ""
     if "thinking" in message:
         into.reasoning = message["thinking"] or ""
+    if into.text.__class__ is not str or into.reasoning.__class__ is not str:
+        raise TypeError("what is said is no text")
     if event.get("logprobs"):
         into.logprobs = {"content": event["logprobs"]}
     return calls

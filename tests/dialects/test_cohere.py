@@ -227,6 +227,25 @@ def test_a_conversation_is_written() -> None:
     )
 
 
+def test_thinking_alone_is_no_text() -> None:
+    """
+    A turn of the model that only thought has no content, and is written back as the thought that it was.
+    """
+    messages = [*HELLO, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]
+    request = dialect.read_request("chat", {"messages": messages})
+
+    assert {"role": "assistant", "content": None, "reasoning_content": "hm"} == request.body["messages"][1]
+    assert messages == sent(*request.body["messages"])
+
+
+def test_two_answers_cannot_be_asked_for() -> None:
+    """
+    One answer is what Cohere gives.
+    """
+    with pytest.raises(BadRequest, match=r"^n: Cohere"):
+        written(n=2)
+
+
 def test_quirks_and_paths_are_followed() -> None:
     """
     An upstream that departs from the format is asked in its own way; the body says whether a stream is wanted.
@@ -440,7 +459,17 @@ def test_an_answer_of_another_upstream_is_written() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"hello", b"[]", b"1", b"null", b"{}", b'{"message":{}}', b'{"finish_reason":"COMPLETE","message":[]}'],
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"1",
+        b"null",
+        b"{}",
+        b'{"message":{}}',
+        b'{"finish_reason":"COMPLETE","message":[]}',
+        b'{"text":1}',
+    ],
 )
 def test_what_is_no_answer_is_a_protocol_error(body: bytes) -> None:
     """
@@ -567,6 +596,9 @@ def test_a_stream_without_its_end_is_interrupted(body: bytes) -> None:
         b"data: 1\n\n",
         b'data: {"a":1}\n\n',
         b'data: {"type":"content-delta"}\n\n',
+        said(text=1),
+        said(thinking=["x"]),
+        b'{"event_type":"text-generation","text":1}\n',
         b'data: {"type":"tool-call-delta","index":3,"delta":{}}\n\n',
         b'data: {"type":"message-end","delta":null}\n\n',
         b"{x}\n",
@@ -579,6 +611,13 @@ def test_what_is_no_stream_is_a_protocol_error(body: bytes) -> None:
     """
     with pytest.raises(ProtocolError):
         read(body)
+
+
+def test_openais_end_proves_nothing() -> None:
+    """
+    What comes between `[DONE]` and the last event is read.
+    """
+    assert "xy" == folded(said(text="x") + b"data: [DONE]\n\n" + said(text="y") + ended()).text
 
 
 def test_what_follows_the_end_is_ignored() -> None:

@@ -419,6 +419,26 @@ def test_a_stream_without_its_end_is_interrupted(body: bytes) -> None:
         read(body)
 
 
+def test_counts_that_did_not_come_are_unknown() -> None:
+    """
+    Without counts there is no usage, and one that is no number is none.
+    """
+    [chunk] = read(line(done=True))
+    [odd] = read(line(done=True, eval_count=2, prompt_eval_count="many"))
+
+    assert chunk.usage is None
+    assert odd.usage is not None
+    assert (None, 2) == (odd.usage.input_tokens, odd.usage.output_tokens)
+
+
+def test_two_answers_cannot_be_asked_for() -> None:
+    """
+    One answer is what Ollama gives.
+    """
+    with pytest.raises(BadRequest, match=r"^n: Ollama"):
+        written("chat", n=2)
+
+
 def test_the_last_line_needs_no_end() -> None:
     """
     The last line counts without its line end; what follows it is ignored.
@@ -431,7 +451,17 @@ def test_the_last_line_needs_no_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>\n", b"[1]\n", b"1\n", b"null\n", b"{}\n", b'{"message":1,"done":true}\n', b'{"message":{}}\n']
+    "body",
+    [
+        b"<html>\n",
+        b"[1]\n",
+        b"1\n",
+        b"null\n",
+        b"{}\n",
+        b'{"message":1,"done":true}\n',
+        b'{"message":{}}\n',
+        line(message={"content": 1}),
+    ],
 )
 def test_what_is_no_stream_is_a_protocol_error(body: bytes) -> None:
     """
@@ -449,6 +479,24 @@ def test_what_is_no_answer_is_a_protocol_error(body: bytes) -> None:
     for verb in ("chat", "complete", "embed", "models"):
         with pytest.raises(ProtocolError):
             dialect.read_response(Request(verb, "m"), body, PLAIN)
+
+
+def test_an_error_in_place_of_an_answer_is_what_it_means() -> None:
+    """
+    An error is an error whatever its status was.
+    """
+    for verb in ("chat", "complete", "embed", "models"):
+        with pytest.raises(ModelNotFound):
+            dialect.read_response(Request(verb, "m"), b'{"error":"model \'x\' not found"}', PLAIN)
+
+
+@pytest.mark.parametrize("url", ["https://x/a,b", "https://x/;base64,b", "data:image/svg+xml,<svg/>", "data:image/png"])
+def test_an_image_is_sent_and_not_named(url: str) -> None:
+    """
+    Only an image in base64 is an image to Ollama.
+    """
+    with pytest.raises(BadRequest, match="fetches none"):
+        sent({"role": "user", "content": [{"type": "image_url", "image_url": url}]})
 
 
 def test_what_it_has_no_words_for_is_refused() -> None:
