@@ -38,7 +38,8 @@ and `outcome` is the class of the result, the only word policies look at:
     │  └─ GatewayClosed     local              -        -         -        -        503
     └─ AllAttemptsFailed (an ExceptionGroup; speaks for its most telling attempt)
 
-Errors hold no key, no prompt and no header; they survive pickling.
+Errors hold no key, no prompt and no header. They survive pickling with everything but their cause and their traceback,
+which are somebody else's and may hold what they like.
 """
 
 from __future__ import annotations
@@ -127,13 +128,12 @@ class GatewayError(Exception):
         return str(self.args[0]) if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls `cls(*args)`, which loses every keyword.
+        # The default calls `cls(*args)`, which fails where a class of somebody else's needs more than its message.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
 def _rebuild(cls: type[GatewayError], args: tuple[Any, ...], state: dict[str, Any]) -> GatewayError:
     error = cls.__new__(cls, *args)
-    error.args = args
     error.__dict__.update(state)
     return error
 
@@ -354,9 +354,10 @@ class AllAttemptsFailed(GatewayError, ExceptionGroup[GatewayError]):
     """
     Every deployment was tried; the group holds the error of each attempt, in order.
 
-    `kind`, `status`, `retry_after` and the marks are those of the most telling attempt: an error
-    that speaks about the request before one about the key, that before one about the upstream,
-    and an upstream's word before a refusal of our own.
+    `kind`, `status`, `request_id`, `deployment`, `code` and the marks are those of the most telling attempt, and of
+    several such of the first: an error that speaks about the request before one about the key, that before one
+    about the upstream, and an upstream's word before a refusal of our own. `retry_after` is the soonest of all,
+    because whoever comes back first may be asked.
     """
 
     kind = "all_attempts_failed"
@@ -371,7 +372,9 @@ class AllAttemptsFailed(GatewayError, ExceptionGroup[GatewayError]):
     def __init__(self, message: str, errors: Sequence[GatewayError], **fields: Any) -> None:
         telling = min(errors, key=self._rank)
         fields.setdefault("status", telling.status)
-        fields.setdefault("retry_after", min((e.retry_after for e in errors if e.retry_after is not None), default=None))
+        fields.setdefault(
+            "retry_after", min((e.retry_after for e in errors if e.retry_after is not None), default=None)
+        )
         fields.setdefault("request_id", telling.request_id)
         fields.setdefault("deployment", telling.deployment)
         fields.setdefault("code", telling.code)
