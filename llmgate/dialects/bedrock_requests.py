@@ -30,7 +30,9 @@ _LIMITS: Mapping[str, str] = MappingProxyType(
 )
 """What stands in `inferenceConfig`."""
 
-_OF_CLAUDE = ("thinking", "top_k")
+_OF_CLAUDE: Mapping[str, str] = MappingProxyType(
+    {"betas": "anthropic_beta", "output_config": "output_config", "thinking": "thinking", "top_k": "top_k"}
+)
 """Anthropic's parameters; Bedrock hands what it does not know itself to the model in `additionalModelRequestFields`."""
 
 FIELDS = "additionalModelRequestFields"
@@ -113,7 +115,7 @@ def _write_limits(out: Json, given: Json) -> None:
             config[theirs] = value
     if config:
         out["inferenceConfig"] = config
-    _add_fields(out, {name: given[name] for name in _OF_CLAUDE if given.get(name) is not None})
+    _add_fields(out, {theirs: given[name] for name, theirs in _OF_CLAUDE.items() if given.get(name) is not None})
 
 
 def _add_fields(out: Json, fields: Json) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..types.response import ToolCall
 from ..types.usage import Usage
-from .anthropic_words import FINISH as OF_ANTHROPIC
-from .anthropic_words import json_object
+from .anthropic_words import FINISH as OF_ANTHROPIC, json_object
 
 __all__ = [
     "FINISH",
@@ -138,7 +137,7 @@ def write_thought(thought: Json) -> Json:
     if thought["type"] == "redacted_thinking":
         return {"reasoningContent": {"redactedContent": thought["data"]}}
     said = {"text": thought["thinking"]}
-    if thought.get("signature"):
+    if thought.get("signature") is not None:
         said["signature"] = thought["signature"]
     return {"reasoningContent": {"reasoningText": said}}
 

@@ -369,6 +369,16 @@ def test_effort_leaves_the_callers_request_alone() -> None:
     assert before == json.dumps(body)
 
 
+def test_anthropics_own_parameters_go_to_the_model() -> None:
+    """
+    What only Claude understands is handed on to it under the names it has there.
+    """
+    sent = written(CLAUDE, top_k=3, betas=["b"], thinking={"type": "enabled", "budget_tokens": 1024})
+
+    told = {"anthropic_beta": ["b"], "thinking": {"type": "enabled", "budget_tokens": 1024}, "top_k": 3}
+    assert told == sent["additionalModelRequestFields"]
+
+
 def test_cache_marks_become_cache_points() -> None:
     """
     What Anthropic marks with `cache_control` has a cache point behind it, and within a result behind the result.

@@ -249,6 +249,36 @@ def test_written_answers_say_the_same(record: dict[str, Any]) -> None:
         assert facts(answer) == facts(streamed)
 
 
+@pytest.mark.parametrize("record", known(WHOLE))
+def test_written_answers_are_what_the_sdk_reads(record: dict[str, Any]) -> None:
+    """
+    An answer written again is one to Amazon's SDK, with the content that the recorded one has to it.
+    """
+    pytest.importorskip("botocore")
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+    from botocore.parsers import RestJSONParser
+
+    model = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"), "bedrock-runtime")
+    shape = model.operation_model("Converse").output_shape
+
+    def parsed(body: bytes) -> dict[str, Any]:
+        told: dict[str, Any] = RestJSONParser().parse({"status_code": 200, "headers": {}, "body": body}, shape)
+        return told
+
+    told, again = parsed(body_of(record)), parsed(json.dumps(dialect.write_response(read_whole(record))).encode())
+    assert told["stopReason"] == again["stopReason"]
+    assert [told["usage"][name] for name in COUNTS] == [again["usage"][name] for name in COUNTS]
+    calls = [[b["toolUse"] for b in t["output"]["message"]["content"] if "toolUse" in b] for t in (told, again)]
+    for call in calls[0]:
+        if call.get("type") == "tool_use":  # says nothing
+            del call["type"]
+    assert calls[0] == calls[1]
+
+
+COUNTS = ("inputTokens", "outputTokens")
+
+
 @pytest.mark.parametrize("record", [*WHOLE, *STREAMS])
 def test_the_next_turn_holds_what_was_signed(record: dict[str, Any]) -> None:
     """

@@ -147,6 +147,34 @@ def test_signs_what_it_sends(colour: Colour, server: ScriptedServer) -> None:
     assert KEY not in str(request.headers)
 
 
+@pytest.mark.parametrize("engine", ["httpx2", "aiohttp"])
+def test_every_engine_sends_what_was_signed(colour: Colour, server: ScriptedServer, engine: str) -> None:
+    """
+    Whoever sends, the path and the headers arrive as they were signed.
+    """
+    pytest.importorskip(engine)
+    server.answer(http_response(200, said("hi")))
+
+    colour.chat(colour.gateway(config(server) | {"http": {"engine": engine}}))
+
+    proven(server.requests[0])
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_client_of_the_callers_sends_what_was_signed(server: ScriptedServer, library: str) -> None:
+    """
+    A client that the caller brought leaves the signed path and headers alone.
+    """
+    client = pytest.importorskip(library).Client()
+    options: Any = {"access_key_id": KEY_ID, "secret_access_key": KEY, "http_client": client}
+    server.answer(http_response(200, said("hi")))
+
+    with client, Bedrock(base_url=server.origin, region="us-east-1", **options) as bedrock:
+        bedrock.chat(MODEL, "hello")
+
+    proven(server.requests[0])
+
+
 def test_a_session_token_travels_and_is_signed(server: ScriptedServer) -> None:
     """
     The token of a key that lives for hours stands in its header, covered by the signature.
