@@ -118,7 +118,9 @@ class Gateway(Face):
             return cls.from_yaml(path, **more)
         from .providers.catalog import ROWS
 
-        found: dict[str, Any] = {row.name: {} for row in ROWS if row.base_url and any(environ.get(name) for name in row.key_env)}
+        found: dict[str, Any] = {
+            row.name: {} for row in ROWS if row.base_url and any(environ.get(name) for name in row.key_env)
+        }
         if not found:
             raise ConfigError("no provider's key is set; set one (such as OPENAI_API_KEY), or LLMGATE_CONFIG to a file")
         return cls({"providers": found}, **more)

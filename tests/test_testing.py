@@ -18,8 +18,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate import testing
 from llmgate.errors import RateLimited, StreamInterrupted, UpstreamError

@@ -45,7 +45,9 @@ from .short_forms import CHAIN_ROUTE
 
 __all__ = ["Layers", "Pipeline", "build"]
 
-NAME_MAX = 500  # characters of `provider/model`; the longest ids, of fine-tuned models and resource paths, have some 150
+NAME_MAX = (
+    500  # characters of `provider/model`; the longest ids, of fine-tuned models and resource paths, have some 150
+)
 PASSING_ROUTES = 1000  # routes kept for `provider/model` names that callers make up as they go
 ENTRY_POINTS = "llmgate.middleware"
 

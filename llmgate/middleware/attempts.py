@@ -38,16 +38,22 @@ class Retry(Middleware):
     slot: ClassVar[str] = "before_attempts"
 
     enabled: bool = Field(default=True, description="whether there is a second attempt at all; False leaves fallbacks")
-    max_attempts: int = Field(default=3, ge=1, le=MAX_ATTEMPTS_HARD, description="of one deployment, the first included")
+    max_attempts: int = Field(
+        default=3, ge=1, le=MAX_ATTEMPTS_HARD, description="of one deployment, the first included"
+    )
     max_attempts_total: int = Field(
         default=MAX_ATTEMPTS_TOTAL, ge=1, le=MAX_ATTEMPTS_HARD, description="of one call, over all deployments"
     )
-    backoff: Literal["exponential", "linear", "constant", "none"] = Field(default="exponential", description="how waits grow")
+    backoff: Literal["exponential", "linear", "constant", "none"] = Field(
+        default="exponential", description="how waits grow"
+    )
     base_delay: Duration = Field(default=0.5, ge=0, description="first wait, before jitter")
     max_delay: Duration = Field(default=8.0, ge=0, description="longest wait, before jitter")
     jitter: Literal["full", "equal", "none"] = Field(default="full", description="how much of the wait is chance")
     max_server_delay: Duration = Field(default=60.0, gt=0, description="longest wait that an upstream may ask for")
-    fallback_on: frozenset[str] = Field(default=FALLBACK_ON, description="outcomes after which another deployment is tried")
+    fallback_on: frozenset[str] = Field(
+        default=FALLBACK_ON, description="outcomes after which another deployment is tried"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Retry:
@@ -150,7 +156,9 @@ class Group:
     def without_queues(self, call: Call, now: float, among: list[Standing]) -> list[Standing]:
         """Those where the call would not have to wait for a limit; all of them if it would have to everywhere."""
         idle = [
-            standing for standing in among if (queue := self.by_standing[standing].queue) is None or queue(now, call) <= 0
+            standing
+            for standing in among
+            if (queue := self.by_standing[standing].queue) is None or queue(now, call) <= 0
         ]
         return idle or among
 
@@ -250,7 +258,9 @@ class Attempts:
         budget.enter()
         try:
             try:
-                reply = await self._ask(call, candidate, "first", 0.0, len(route.candidates) > 1 and call.options.fallback)
+                reply = await self._ask(
+                    call, candidate, "first", 0.0, len(route.candidates) > 1 and call.options.fallback
+                )
             except GatewayError as error:
                 reply = await self._repair(call, route, candidate, error)
         except BaseException:

@@ -28,13 +28,21 @@ class CircuitBreaker(Middleware):
 
     enabled: bool = Field(default=True, description="whether there is one")
     threshold: int = Field(default=5, ge=1, description="consecutive failures that open the circuit")
-    timeout: Duration = Field(default=15.0, gt=0, description="rest before a probe is let through; it doubles with every reopening")
+    timeout: Duration = Field(
+        default=15.0, gt=0, description="rest before a probe is let through; it doubles with every reopening"
+    )
     timeout_max: Duration = Field(default=300.0, gt=0, description="longest rest")
-    failure_ratio: float = Field(default=0.5, gt=0, le=1, description="share of failures in the window that opens the circuit")
+    failure_ratio: float = Field(
+        default=0.5, gt=0, le=1, description="share of failures in the window that opens the circuit"
+    )
     minimum_calls: int = Field(default=10, ge=1, description="calls in the window below which the share says nothing")
     window: Duration = Field(default=60.0, gt=0, description="how far back the share looks")
-    lease: Duration = Field(default=1200.0, gt=0, description="a probe that has not ended by then is lost, and the circuit opens again")
-    slow: Duration | None = Field(default=None, description="time to first token above which a call counts as slow; none: no such rule")
+    lease: Duration = Field(
+        default=1200.0, gt=0, description="a probe that has not ended by then is lost, and the circuit opens again"
+    )
+    slow: Duration | None = Field(
+        default=None, description="time to first token above which a call counts as slow; none: no such rule"
+    )
 
     def wrap(self, call_next: Handler) -> Handler:
         return self.around(self.build(random.Random()), call_next)

@@ -30,7 +30,9 @@ class LoadBalance(Middleware):
     slot: ClassVar[str] = "before_attempts"
 
     strategy: Strategy = Field(default="ordered", description="how a route chooses: see the guide on routing")
-    health_check: Duration | None = Field(default=None, gt=0, description="time between two probes of each provider; none: no probes")
+    health_check: Duration | None = Field(
+        default=None, gt=0, description="time between two probes of each provider; none: no probes"
+    )
     weights: dict[str, float] = Field(
         default_factory=dict, description="weights by provider or deployment, for `weighted`; shares, in any unit"
     )

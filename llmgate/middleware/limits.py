@@ -23,7 +23,9 @@ from .base import Middleware, attended
 
 __all__ = ["RateLimit", "amounts_of", "limited"]
 
-BURST_FREE_PER_MINUTE = 600  # above this many requests a minute, a whole minute at once would be a flood: one second's worth
+BURST_FREE_PER_MINUTE = (
+    600  # above this many requests a minute, a whole minute at once would be a flood: one second's worth
+)
 
 SLOTS = "concurrency"  # how the policy of slots calls its only dimension
 
@@ -55,7 +57,9 @@ class RateLimit(Middleware):
     on_limit: Literal["wait", "reject"] = Field(default="wait", description="what happens to who comes too early")
     max_wait: Duration = Field(default=30.0, ge=0, description="longest wait; who would wait longer is refused at once")
     max_queue: int = Field(default=1000, ge=0, description="calls that may wait")
-    weights: dict[str, float] = Field(default_factory=dict, description="tenants that get more than the others, or less")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="tenants that get more than the others, or less"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -69,7 +73,9 @@ class RateLimit(Middleware):
         if self.tokens_per_minute is not None and self.tokens is not None:
             raise ValueError("give tokens_per_minute or tokens, not both")
         if not self.rates() and self.max_concurrency is None:
-            raise ValueError("limits nothing; give requests_per_minute, tokens_per_minute, requests, tokens or max_concurrency")
+            raise ValueError(
+                "limits nothing; give requests_per_minute, tokens_per_minute, requests, tokens or max_concurrency"
+            )
         return self
 
     def rates(self) -> list[Limit]:

@@ -25,16 +25,24 @@ class Timeouts(Middleware):
 
     slot: ClassVar[str] = "each_attempt"
 
-    total: Duration = Field(default=120.0, gt=0, description="for a call with a whole answer, all attempts and waits together")
+    total: Duration = Field(
+        default=120.0, gt=0, description="for a call with a whole answer, all attempts and waits together"
+    )
     stream_total: Duration | None = Field(
         default=None, gt=0, description="the same for a stream; by default 600s, or `total` if that was set"
     )
     connect: Duration = Field(default=5.0, gt=0, description="for a connection, its TLS included")
     write: Duration = Field(default=30.0, gt=0, description="for sending the request")
-    first_token: Duration = Field(default=60.0, gt=0, description="to the first content of a stream; pings are no content")
+    first_token: Duration = Field(
+        default=60.0, gt=0, description="to the first content of a stream; pings are no content"
+    )
     idle: Duration = Field(default=30.0, gt=0, description="between two reads of a stream that brought anything")
     stall: Duration = Field(default=60.0, gt=0, description="between two pieces of content of a stream")
-    attempt: Duration | None = Field(default=None, gt=0, description="for one attempt; none: what is left of the total, less a quarter while others stand ready")
+    attempt: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="for one attempt; none: what is left of the total, less a quarter while others stand ready",
+    )
 
     def totals(self) -> tuple[float, float]:
         """Seconds for a call with a whole answer and for a stream."""

@@ -68,11 +68,19 @@ class Timers:
         patience_s: Seconds that the attempt may take if its clock says nothing.
     """
 
-    __slots__ = ("_attempt", "_attempt_s", "_content", "_idle", "clocks", "deadline", "first_token_s", "started", "stream")
+    __slots__ = (
+        "_attempt",
+        "_attempt_s",
+        "_content",
+        "_idle",
+        "clocks",
+        "deadline",
+        "first_token_s",
+        "started",
+        "stream",
+    )
 
-    def __init__(
-        self, clocks: Clocks, now: float, deadline: float, stream: bool, patience_s: float = math.inf
-    ) -> None:
+    def __init__(self, clocks: Clocks, now: float, deadline: float, stream: bool, patience_s: float = math.inf) -> None:
         self.clocks = clocks
         self.started = now
         self.deadline = deadline
@@ -102,7 +110,9 @@ class Timers:
         """What to raise, once `until` has passed."""
         clocks = self.clocks
         if self.deadline <= now:
-            return DeadlineExceeded(f"the call's own time ran out after {now - self.started:.3g} s of waiting for the upstream")
+            return DeadlineExceeded(
+                f"the call's own time ran out after {now - self.started:.3g} s of waiting for the upstream"
+            )
         if self._attempt <= now:
             return UpstreamTimeout(f"the attempt was not over in {self._attempt_s:.3g} s", timer="attempt")
         if self._content <= now:

@@ -13,8 +13,7 @@ import math
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping, Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, TypeGuard
 

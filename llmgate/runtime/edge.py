@@ -568,5 +568,3 @@ async def discovered(door: Door, runtime: Runtime, names: Sequence[str]) -> Mode
     if failed and len(failed) == len(names):
         raise failed[0]
     return found
-
-

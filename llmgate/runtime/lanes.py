@@ -494,7 +494,9 @@ async def _connected(loop: asyncio.AbstractEventLoop, host: str, port: int) -> s
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     mine = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
-    mixed: list[Any] = [address for pair in itertools.zip_longest(mine, others) for address in pair if address is not None]
+    mixed: list[Any] = [
+        address for pair in itertools.zip_longest(mine, others) for address in pair if address is not None
+    ]
     failed: OSError = OSError(f"{host} has no address")
     if len(mixed) == 1:
         return await _socket_to(loop, *mixed[0])

@@ -20,8 +20,7 @@ from ..runtime.callables import Kind, kind_of
 from ..runtime.drive import drive
 from ..runtime.edge import Door
 from ..runtime.process import ProcessLock
-from ..types.call import CacheControl, Call, Handler
-from ..types.call import Options as CallOptions
+from ..types.call import CacheControl, Call, Handler, Options as CallOptions
 from ..types.deployment import Deployment
 from ..types.reply import Reply
 from ..types.request import Request

@@ -83,7 +83,9 @@ class Request:
         Raises:
             ValueError, TypeError: If a value is no JSON.
         """
-        body = {name: value for name, value in {**self.body, **params}.items() if value is not None or name not in params}
+        body = {
+            name: value for name, value in {**self.body, **params}.items() if value is not None or name not in params
+        }
         return Request(self.verb, self.model, body, self.stream, dumps(body), self.method, self.path)
 
     def to(self, model: str) -> Request:

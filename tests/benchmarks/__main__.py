@@ -184,7 +184,9 @@ def sync(url: str, quick: bool) -> None:
 def memory(url: str, calls: int = 10_000) -> None:
     """RSS over many calls of mixed outcomes: the slope of the second half, in bytes a call."""
     code = f"from tests.benchmarks.memory import main; main({url!r}, {calls})"
-    print("\n" + subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip())
+    print(
+        "\n" + subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    )
 
 
 def main() -> None:

@@ -53,7 +53,9 @@ async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str,
 
     async def exchange(stream: bool) -> int:
         body = json.dumps({"model": "m", "messages": messages(), **({"stream": True} if stream else {})}).encode()
-        response = await runtime.send(WireRequest("POST", origin, "/v1/chat/completions", headers, body), runtime.now() + 60)
+        response = await runtime.send(
+            WireRequest("POST", origin, "/v1/chat/completions", headers, body), runtime.now() + 60
+        )
         count, rest = 0, b""
         while data := await response.read(runtime.now() + 60):
             if not stream:

@@ -14,7 +14,9 @@ def test_a_route_of_a_region_takes_nobody_from_another() -> None:
     A route that insists on a region is not built with a provider of another one, not even as a fallback.
     """
     providers = {"here": HERE, "there": THERE}
-    with pytest.raises(ConfigError, match=r"routes\.safe\.region: the route insists on region 'eu', and there is in 'us'"):
+    with pytest.raises(
+        ConfigError, match=r"routes\.safe\.region: the route insists on region 'eu', and there is in 'us'"
+    ):
         Gateway(
             {
                 "providers": providers,

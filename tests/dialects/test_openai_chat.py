@@ -10,8 +10,7 @@ from struct import pack
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.dialects import DIALECTS, dialect_named
 from llmgate.dialects.base import Quirks

@@ -13,8 +13,7 @@ import pytest
 from openai._models import construct_type
 from openai._types import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
-from openai.types.responses import Response as WireResponse
-from openai.types.responses import ResponseStreamEvent
+from openai.types.responses import Response as WireResponse, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from llmgate.dialects.base import Quirks

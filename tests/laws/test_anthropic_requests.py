@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from anthropic.types import ContentBlockParam, MessageParam, ToolParam
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import TypeAdapter
 
 from llmgate.dialects.anthropic_messages import AnthropicMessages

@@ -7,8 +7,7 @@ from collections import Counter
 from itertools import cycle, islice
 from random import Random
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.errors import (
     AuthenticationFailed,

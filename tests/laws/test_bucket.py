@@ -6,8 +6,7 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmgate.policies.bucket import PEAKS, Bucket, TokenBuckets

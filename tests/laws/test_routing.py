@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.errors import UpstreamError
 from llmgate.policies.routing import SLOWEST_S, STRATEGIES, Balancer, Standing, eligible

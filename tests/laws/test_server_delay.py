@@ -6,8 +6,7 @@ import math
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.policies.server_delay import server_delay
 

@@ -8,8 +8,7 @@ import math
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.config.loading import load_json, load_yaml
 from llmgate.errors import ConfigError

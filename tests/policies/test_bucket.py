@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiolimiter import AsyncLimiter
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.policies.bucket import PEAKS, TokenBuckets
 from llmgate.policies.limiter import Limit

@@ -13,8 +13,7 @@ from decimal import Decimal, localcontext
 import genai_prices
 import pytest
 from genai_prices import data_snapshot, types
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.policies.prices import PriceBook, cost, nanodollars
 from llmgate.types.deployment import Deployment, Price

@@ -10,8 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from llmgate.types.call import Attempt
 from llmgate.types.entry import dump, fresh, load, seal, unseal
