@@ -132,7 +132,7 @@ class Reader:
 
     def _read_event(self, event: Json, kind: str, chunk: Chunk) -> None:
         """An event of version 2."""
-        if kind == "content-delta" or kind == "content-start":
+        if kind in ("content-delta", "content-start"):
             content = event["delta"]["message"]["content"]
             chunk.text = content.get("text") or ""
             chunk.reasoning = content.get("thinking") or ""
