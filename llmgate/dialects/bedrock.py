@@ -154,12 +154,12 @@ def _read_answer(data: Json, model: str) -> Response:
     citations: list[str] = []
     thoughts: list[Json] = []
     kept: list[Json] = []
-    for block in data["output"]["message"]["content"]:
+    for block in data["output"]["message"].get("content") or ():
         if "text" in block:
             text.append(block["text"])
         elif "toolUse" in block and not runs_there(block["toolUse"]):
             call = block["toolUse"]
-            calls.append(ToolCall(call["toolUseId"], call["name"], dumps(call["input"]).decode(), len(calls)))
+            calls.append(ToolCall(call["toolUseId"], call["name"], dumps(call.get("input") or {}).decode(), len(calls)))
         elif "reasoningContent" in block:
             reasoning.append(reasoning_of(block["reasoningContent"]))
             thought = thought_of(block["reasoningContent"])

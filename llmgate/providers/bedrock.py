@@ -101,13 +101,14 @@ class Bedrock(HTTPProvider):
         Raises:
             ConfigError: If there is nothing to sign with, and no bearer key either.
         """
-        signs = self.aws_credentials is not None or self.access_key_id or self.secret_access_key is not None
+        given = (self.aws_credentials, self.access_key_id or None, self.secret_access_key, self.session_token)
+        signs = any(one is not None for one in given)
         if self.api_key is not None:
             if signs:
                 raise ConfigError("api_key is a bearer key; give it or credentials to sign with, and not both")
             return None
         if self.aws_credentials is not None:
-            name = f"the AWS credentials of {self.label()} in {self._region()}"
+            name = f"the AWS credentials of {self.label()!a} in {self._region()}"
             return _signature(origin, Secret(name), self.aws_credentials, self._region())
         if signs:
             if not self.access_key_id or self.secret_access_key is None:
@@ -116,15 +117,18 @@ class Bedrock(HTTPProvider):
         # Whoever names another address names its key; the bearer key comes first, as for Amazon's SDKs.
         if not self.usual() or self._variable(*self.row.key_env):
             return None
-        found = {name: self._variable(name) for name in (KEY_ID, KEY, TOKEN)}
-        if not found[KEY_ID] or not found[KEY]:
+        key, token = (self._secret(name) for name in (KEY, TOKEN))
+        if key is None or not self._variable(KEY_ID):
             bearer = self.row.key_env[0]
             raise ConfigError(f"no credentials; set {bearer}, or {KEY_ID} and {KEY}, in the environment, or api_key")
+        return self._fixed(origin, self._variable(KEY_ID), key, token)
+
+    def _secret(self, name: str) -> Secret | None:
+        """A key in the environment."""
         try:
-            token = Secret(found[TOKEN]) if found[TOKEN] else None
-            return self._fixed(origin, found[KEY_ID], Secret(found[KEY]), token)
+            return Secret(self._variable(name)) if self._variable(name) else None
         except ConfigError as error:
-            raise ConfigError(f"{KEY}: {error.message}") from None
+            raise ConfigError(f"{name}: {error.message}") from None
 
     def _fixed(self, origin: str, key_id: str, key: Secret, token: Secret | None) -> _Signature:
         keys = _Keys(key_id, key, token)
@@ -182,12 +186,6 @@ class _Signature(Credential):
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
-        try:
-            keys = self.ask()
-        except Exception as error:
-            raise AuthenticationFailed(
-                f"there are no credentials: the function raised {type(error).__name__}"
-            ) from error
         # Host and what is Amazon's own is signed in any case. What else travels is nobody's business.
         signed = AWSRequest(
             request.method,
@@ -195,5 +193,8 @@ class _Signature(Credential):
             {name: value for name, value in request.headers if name == "content-type"},
             request.body,
         )
-        SigV4Auth(keys, SERVICE, self.region).add_auth(signed)
+        try:
+            SigV4Auth(self.ask(), SERVICE, self.region).add_auth(signed)
+        except Exception as error:
+            raise AuthenticationFailed(f"the request cannot be signed: {type(error).__name__}") from error
         return [(name.lower(), value) for name, value in signed.headers.items() if name.lower() != "content-type"]

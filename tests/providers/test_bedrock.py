@@ -224,6 +224,19 @@ def test_credentials_are_asked_for_when_it_sends(server: ScriptedServer) -> None
     assert ["FIRST", "SECOND"] == named
 
 
+def test_credentials_that_are_none_are_told_of(server: ScriptedServer) -> None:
+    """
+    What a function returns in place of credentials is a failed authentication, and is sent nowhere.
+    """
+    with (
+        Bedrock(base_url=server.origin, region="eu-west-1", aws_credentials=lambda: None) as bedrock,
+        pytest.raises(AuthenticationFailed, match="NoCredentialsError"),
+    ):
+        bedrock.chat(MODEL, "hello")
+
+    assert [] == server.requests
+
+
 def test_a_second_attempt_is_signed_anew(colour: Colour, server: ScriptedServer) -> None:
     """
     Every attempt carries a signature of its own, and both are right.
@@ -380,6 +393,12 @@ def test_stands_in_its_region(region: str, host: str) -> None:
         ({"region": "us-east-1"}, {}, "no credentials; set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID"),
         ({"region": "us-east-1"}, {"AWS_ACCESS_KEY_ID": KEY_ID}, "no credentials"),
         ({"region": "us-east-1", "access_key_id": KEY_ID}, SIGNING, "belong together"),
+        ({"region": "us-east-1", "session_token": "t"}, SIGNING, "belong together"),
+        (
+            {"region": "us-east-1"},
+            SIGNING | {"AWS_SESSION_TOKEN": "a\nb"},
+            "AWS_SESSION_TOKEN: the key holds a line break",
+        ),
         ({"region": "us-east-1", "api_key": BEARER, "secret_access_key": KEY}, {}, "not both"),
         ({"region": "us-east-1", "base_url": "https://proxy.example"}, SIGNING, "not its usual address"),
         (
