@@ -12,8 +12,8 @@ What both formats have is translated. What only one of them has follows four rul
 * Left out: the `name` of a speaker, the `detail` of an image, a filename's forbidden characters, and reasoning without a
   signature (another model's; most refuse it).
 
-Beside this room: `bedrock_requests`, `bedrock_streams`, `bedrock_errors`, `aws_frames` for the framing and `bedrock_words`
-for what they share; answers and embeddings are here. An answer of Bedrock's has no id and names no model; it is given the
+Beside this room: `bedrock_requests`, `bedrock_streams`, `bedrock_embeddings`, `bedrock_errors`, `aws_frames` for the
+framing and `bedrock_words` for what they share; answers are here. An answer of Bedrock's has no id and names no model; it is given the
 name of the model that was asked.
 
 Sources, checked 2026-11-20: the service model of `bedrock-runtime` in `botocore` 1.44.5,
@@ -29,9 +29,9 @@ from urllib.parse import quote
 from ..errors import BadRequest, GatewayError, ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, RawResponse, Response, ToolCall
-from ..types.usage import Usage
 from ..types.wire import dumps, loads
 from .base import Quirks, StreamReader, StreamWriter, Written
+from .bedrock_embeddings import read_embed, read_embeddings, write_embed, write_embeddings
 from .bedrock_errors import error_of, write_error
 from .bedrock_requests import read_chat, write_chat
 from .bedrock_streams import Reader, Writer
@@ -53,14 +53,14 @@ from .bedrock_words import (
     write_usage,
 )
 from .openai_words import excerpt
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded
 
 __all__ = ["Bedrock"]
 
 
 class Bedrock:
     """
-    The Converse API, and the embeddings of Titan and Cohere, whose bodies are their makers' own.
+    The Converse API, and the embeddings of Titan, Nova and Cohere, whose bodies are their makers' own.
 
     It has no text completions, and a chat would not be one. Its models are listed at another host.
     """
@@ -75,7 +75,7 @@ class Bedrock:
         # An ARN holds slashes and colons; all of it is one step of the path.
         place = f"/model/{quote(request.model, safe='')}"
         if verb == "embed":
-            return Written("POST", f"{place}/invoke", encoded(_write_embed(request)))
+            return Written("POST", f"{place}/invoke", encoded(write_embed(request)))
         if verb != "chat":
             raise BadRequest(f"{verb}: Bedrock has only chat, embed and request; name another provider")
         body = write_chat(request)
@@ -90,7 +90,7 @@ class Bedrock:
         if verb == "chat":
             return read_chat(data)
         if verb == "embed":
-            return _read_embed(data)
+            return read_embed(data)
         if verb == "request":
             return Request("request", body=data, encoded=b"" if data is None else encoded(data))
         raise BadRequest(f"{verb}: Bedrock has only chat, embed and request")
@@ -104,7 +104,7 @@ class Bedrock:
             raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
         try:
             if request.verb == "embed":
-                return _read_embeddings(data, request.model)
+                return read_embeddings(data, request.model)
             if "output" not in data and data.keys() & {"message", "Message", "__type", "Output"}:
                 raise error_of(None, {}, data)
             return _read_answer(data, request.model)
@@ -121,7 +121,7 @@ class Bedrock:
         if isinstance(answer, Response):
             return _write_answer(answer)
         if isinstance(answer, Embeddings):
-            return _write_embeddings(answer)
+            return write_embeddings(answer)
         if isinstance(answer, RawResponse):
             content: Json = answer.json()
             return content
@@ -142,9 +142,6 @@ class Bedrock:
 
     def writer(self, request: Request) -> StreamWriter:
         return Writer()
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 def _read_answer(data: Json, model: str) -> Response:
@@ -210,67 +207,3 @@ def _write_answer(answer: Response) -> Json:
         "usage": write_usage(answer.usage),
         "metrics": {"latencyMs": 0},
     }
-
-
-# --- embeddings -------------------------------------------------------------------------------------------------------
-
-_OF_EMBEDDINGS = frozenset({"dimensions", "encoding_format", "input", "user"})
-
-PURPOSE = "search_document"
-"""What Cohere is told about texts of which nobody says what they are for; it wants to know."""
-
-
-def _write_embed(request: Request) -> Json:
-    given: Json = request.body
-    texts, dimensions = given["input"], given.get("dimensions")
-    own = {name: value for name, value in given.items() if name not in _OF_EMBEDDINGS and value is not None}
-    if isinstance(texts, str):
-        texts = [texts]
-    if not all(isinstance(text, str) for text in texts):
-        raise BadRequest("input: Bedrock takes texts and no tokens")
-    if "cohere." in request.model:
-        if dimensions is not None:
-            own["output_dimension"] = dimensions
-        return {"texts": texts, "input_type": PURPOSE} | own
-    if "titan-embed" not in request.model:
-        raise BadRequest("model: of Bedrock's embeddings Titan's and Cohere's are known; ask another with request")
-    if len(texts) != 1:
-        raise BadRequest(f"input: Titan embeds one text a request, and these are {len(texts)}")
-    if dimensions is not None and "image" in request.model:
-        own["embeddingConfig"] = {"outputEmbeddingLength": dimensions}
-    elif dimensions is not None:
-        own["dimensions"] = dimensions
-    return {"inputText": texts[0], **own}
-
-
-def _read_embed(data: Any) -> Request:
-    try:
-        own = {name: value for name, value in data.items() if name not in ("modelId", "inputText", "texts")}
-        body: Json = {"input": data["texts"] if "texts" in data else [data["inputText"]], **own}
-        dimensions = own.get("output_dimension") or (own.get("embeddingConfig") or {}).get("outputEmbeddingLength")
-        if dimensions is not None:
-            body["dimensions"] = dimensions
-            body.pop("output_dimension", None)
-            body.pop("embeddingConfig", None)
-        return Request("embed", data.get("modelId") or "", body, False, encoded(body))
-    except MISSHAPEN as error:
-        raise misshapen("the request", error) from None
-
-
-def _read_embeddings(data: Json, model: str) -> Embeddings:
-    if "embedding" in data:  # Titan
-        vectors = [data["embedding"]]
-    elif "embeddings" in data:  # Cohere; by their type, if that was asked for
-        found = data["embeddings"]
-        vectors = found["float"] if isinstance(found, dict) else found
-    elif data.keys() & {"message", "Message", "__type", "Output"}:
-        raise error_of(None, {}, data)
-    else:
-        raise ValueError("no embeddings")
-    return Embeddings(model=model, usage=Usage(input_tokens=data.get("inputTextTokenCount")), raw=data, vectors=vectors)
-
-
-def _write_embeddings(answer: Embeddings) -> Json:
-    if "titan" in answer.model and len(answer.vectors) == 1:
-        return {"embedding": answer.vectors[0], "inputTextTokenCount": answer.usage.input_tokens or 0}
-    return {"id": answer.id, "embeddings": answer.vectors, "response_type": "embeddings_floats"}

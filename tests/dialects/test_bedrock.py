@@ -479,17 +479,22 @@ def test_what_is_no_request_is_refused(data: Any) -> None:
         ("amazon.titan-embed-text-v2:0", {"input": "a", "dimensions": 256, "normalize": True}, {"inputText": "a", "normalize": True, "dimensions": 256}),
         ("amazon.titan-embed-image-v1", {"input": ["a"], "dimensions": 256}, {"inputText": "a", "embeddingConfig": {"outputEmbeddingLength": 256}}),
         ("us.cohere.embed-v4:0", {"input": ["a", "b"], "dimensions": 256}, {"texts": ["a", "b"], "input_type": "search_document", "output_dimension": 256}),
+        ("amazon.nova-2-multimodal-embeddings-v1:0", {"input": "a", "dimensions": 256}, {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": {"embeddingPurpose": "GENERIC_INDEX", "embeddingDimension": 256, "text": {"truncationMode": "NONE", "value": "a"}}}),
         ("cohere.embed-english-v3", {"input": "a", "input_type": "search_query"}, {"texts": ["a"], "input_type": "search_query"}),
     ],
 )  # fmt: skip
 def test_embeddings_are_asked_in_the_words_of_the_maker(to: str, body: Json, sent: Json) -> None:
     """
-    Titan and Cohere are asked each in their own shape.
+    Titan, Nova and Cohere are asked each in their own shape, and what is asked in that shape is understood.
     """
     written = dialect.write_request(Request("embed", to, body), PLAIN)
 
     assert sent == json.loads(written.body)
     assert written.path.endswith("/invoke")
+    request = dialect.read_request("embed", sent)
+    assert [body["input"]] == request.body["input"] or body["input"] == request.body["input"]
+    assert body.get("dimensions") == request.body.get("dimensions")
+    assert sent == json.loads(dialect.write_request(request.to(to), PLAIN).body)
 
 
 @pytest.mark.parametrize(
@@ -502,6 +507,21 @@ def test_embeddings_that_cannot_be_asked_for_are_refused(to: str, body: Any) -> 
     """
     with pytest.raises(BadRequest):
         dialect.write_request(Request("embed", to, {"input": body}), PLAIN)
+
+
+@pytest.mark.parametrize(
+    "to", ["amazon.nova-2-multimodal-embeddings-v1:0", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"]
+)
+def test_vectors_are_written_as_the_maker_would(to: str) -> None:
+    """
+    An answer with vectors is written in the shape of its model's maker, and reads as it did.
+    """
+    answer = Embeddings(model=to, vectors=[[0.5, 1.0]])
+    said = dialect.write_response(answer)
+
+    assert ("embedding" in said) is ("titan" in to)
+    again = dialect.read_response(Request("embed", to), json.dumps(said).encode(), PLAIN)
+    assert [[0.5, 1.0]] == again.vectors  # type: ignore[attr-defined]
 
 
 def test_vectors_by_their_type_are_read() -> None:
