@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import signal
 import threading
 import time
 import warnings
@@ -720,6 +721,43 @@ class TestRealSockets:
             assert 0 == len(gateway._pipeline._caching._next.flights)  # type: ignore[union-attr, attr-defined]
         assert "closed" == gateway._pipeline.breakers["mine"].state
         gateway.close()
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timers")
+    @pytest.mark.parametrize("where", ["connect", "headers", "stream", "queue", "retry sleep"])
+    def test_a_signal_ends_whatever_plain_code_waits_for(self, server: ScriptedServer, where: str) -> None:
+        """
+        A signal whose handler raises, such as that of Ctrl-C, ends a plain call at once wherever it waits, and nothing is left.
+        """
+        server.always(
+            {"stream": stream(["a"], cut_after=1, ending=Hang()), "retry sleep": error(500)}.get(where, [Hang()])
+        )
+        sections = dict(REAL, retry={"base_delay": 9, "max_delay": 9, "jitter": "none"})
+        sections["rate_limit"] = [{"max_concurrency": 1 if where == "queue" else 5}]
+        setup = config(server, **sections) | {"routes": {"fast": ["up/a"]}}
+        if where == "connect":
+            setup["providers"]["up"]["base_url"] = server.blackhole_url()
+        with Gateway(setup) as gateway:
+            holder = gateway._pipeline._limiters[0].submit(time.monotonic(), 1.0) if where == "queue" else None
+
+            def interrupt(*_: object) -> None:
+                raise KeyboardInterrupt
+
+            before = signal.signal(signal.SIGALRM, interrupt)
+            began = time.monotonic()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(KeyboardInterrupt):
+                    list(gateway.stream("fast", "hello")) if where == "stream" else gateway.chat("fast", "hello")
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+
+            assert time.monotonic() - began < 0.6
+            if holder is not None:
+                holder.limiter.settle(time.monotonic(), holder, 0.0)
+            clean(gateway)
+            # After a whole answer a connection lies idle.
+            assert where == "retry sleep" or server.wait_closed(2.0)
 
     def test_a_keyboard_interrupt_while_a_stream_is_read(self, server: ScriptedServer) -> None:
         """

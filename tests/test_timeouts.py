@@ -72,6 +72,16 @@ class TestClocks:
         assert ("connect", "up/a", 504) == (failed.timer, failed.deployment, failed.status)
         assert ["transient"] == [attempt.outcome for attempt in failed.attempts]
 
+    def test_connect_tries_the_next_address(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        A name with several addresses is tried until one of them answers.
+        """
+        server.answer(chat("hello"))
+        setup = config(server)
+        setup["providers"]["up"]["base_url"] = server.base_url.replace("127.0.0.1", "localhost")
+
+        assert "hello" == colour.chat(colour.gateway(setup)).text
+
     @pytest.mark.parametrize("script", [[Hang()], [head(200, {"content-type": "text/event-stream"}), Hang()], PINGS])
     def test_first_token(self, colour: Colour, server: ScriptedServer, script: Any) -> None:
         """
