@@ -13,8 +13,8 @@ What both formats have is translated. What only one of them has follows four rul
   signature (another model's; most refuse it).
 
 Beside this room: `bedrock_requests`, `bedrock_streams`, `bedrock_embeddings`, `bedrock_errors`, `aws_frames` for the
-framing and `bedrock_words` for what they share; answers are here. An answer of Bedrock's has no id and names no model; it is given the
-name of the model that was asked.
+framing and `bedrock_words` for what they share; answers are here. An answer of Bedrock's has no id and names no model;
+it is given the name of the model that was asked.
 
 Sources, checked 2026-11-20: the service model of `bedrock-runtime` in `botocore` 1.44.5,
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, and recorded answers.

@@ -529,7 +529,7 @@ def test_vectors_by_their_type_are_read() -> None:
     Cohere may sort its vectors by type; the plain ones are meant.
     """
     answer = dialect.read_response(
-        Request("embed", "m"), b'{"embeddings": {"float": [[1, 2]], "int8": [[1, 2]]}}', PLAIN
+        Request("embed", "m"), b'{"embeddings": {"float": [[1, 2]], "int8": [[3, 4]]}}', PLAIN
     )
 
     assert isinstance(answer, Embeddings)

@@ -41,7 +41,7 @@ OWN = only(guardContent=OBJECT) | only(searchResult=OBJECT)
 RESULT = only(
     toolResult=st.fixed_dictionaries(
         {"toolUseId": NAME, "content": st.lists(SAID | IMAGE | DOCUMENT | only(json=OBJECT), max_size=2)},
-        optional={"status": st.sampled_from(["success", "error"])},
+        optional={"status": st.sampled_from(["success", "error"]), "type": NAME},
     )
 )
 CALL = only(toolUse=only(toolUseId=NAME, name=NAME, input=OBJECT))
