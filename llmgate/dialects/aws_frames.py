@@ -2,9 +2,9 @@
 
     total length · headers length · CRC of these eight bytes │ headers │ payload │ CRC of everything before
 
-All numbers are big-endian. A header is a name, a type and a value; the types and their sizes are a table here. Nothing is
-trusted to be small: the lengths are held to limits before anything is kept, and only after their checksum has told that
-they are lengths at all.
+All numbers are big-endian. A header is a name, a type and a value; the types and their sizes are a table here. Nothing
+is trusted to be small: the lengths are held to limits before anything is kept, and only after their checksum has told
+that they are lengths at all.
 
 Sources, checked 2026-11-20: https://smithy.io/2.0/aws/amazon-eventstream.html and `botocore/eventstream.py` 1.44.5.
 """

@@ -5,12 +5,13 @@ What both formats have is translated. What only one of them has follows four rul
 * Bedrock's own parameters, tools and content blocks stand in a request of ours as they are, and pass as they are. A
   content part or a tool without a `type` is Bedrock's own. So a request that was read here is written here again with
   the same meaning.
-* What a turn of the model holds beside a text and tool calls comes back in the message and goes out again: signed thoughts
-  in `thinking_blocks`, as Anthropic writes them, and what ran at Amazon's in `bedrock_content`.
+* What a turn of the model holds beside a text and tool calls comes back in the message and goes out again: signed
+  thoughts in `thinking_blocks`, as Anthropic writes them, and what ran at Amazon's in `bedrock_content`.
 * An OpenAI parameter that Converse cannot express is refused by name, unless its value asks for nothing or it is a hint
-  that changes no answer (`anthropic_requests.NEUTRAL`, `bedrock_requests.HINTS`). What changes an answer is never dropped.
-* Left out: the `name` of a speaker, the `detail` of an image, a filename's forbidden characters, and reasoning without a
-  signature (another model's; most refuse it).
+  that changes no answer (`anthropic_requests.NEUTRAL`, `bedrock_requests.HINTS`). What changes an answer is never
+  dropped.
+* Left out: the `name` of a speaker, the `detail` of an image, a filename's forbidden characters, and reasoning without
+  a signature (another model's; most refuse it).
 
 Beside this room: `bedrock_requests`, `bedrock_streams`, `bedrock_embeddings`, `bedrock_errors`, `aws_frames` for the
 framing and `bedrock_words` for what they share; answers are here. An answer of Bedrock's has no id and names no model;

@@ -55,7 +55,7 @@ _IMAGES = frozenset({"png", "jpeg", "gif", "webp"})
 
 FOREIGN = re.compile(r"[^a-zA-Z0-9_.:-]")
 FOREIGN_TO_CLAUDE = re.compile(r"[^a-zA-Z0-9_-]")
-"""What Bedrock refuses in the id of a tool call, and what Claude does. Kimi's `functions.weather:0` must stay as it is."""
+"""What Bedrock refuses in the id of a tool call, and what Claude does. Kimi's `functions.weather:0` must stay."""
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9\s()\[\]-]", re.ASCII)
 """What the name of a document must not hold."""

@@ -1,7 +1,7 @@
 """The stream of Bedrock's ConverseStream, read and written.
 
-Read: `messageStop` says that the answer is whole; the usage follows it in `metadata`, which is the last event. A text or
-a thought needs no `contentBlockStart`, a tool call has one. Pieces of a call's arguments are numbered over the calls
+Read: `messageStop` says that the answer is whole; the usage follows it in `metadata`, which is the last event. A text
+or a thought needs no `contentBlockStart`, a tool call has one. Pieces of a call's arguments are numbered over the calls
 alone (0, 1, 2, …). What must come back in the next turn is given once more as a whole when its block stops.
 
 Written: the same events, one block after the other, ended by `messageStop` and `metadata`.
