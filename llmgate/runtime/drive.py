@@ -9,6 +9,8 @@ __all__ = ["drive"]
 
 T = TypeVar("T")
 
+LEAVING_MAX = 100  # waits on the way out; more than anybody nests clients and locks
+
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
     """
@@ -24,7 +26,12 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
         work.send(None)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
-    work.close()
+    for _ in range(LEAVING_MAX):
+        try:
+            work.close()
+        except RuntimeError:
+            continue  # it ignored that it was to end, because on its way out it waits again: a client is being closed
+        break
     raise RuntimeError(
         "a call from sync code awaited an event loop; middleware waits on call.runtime (sleep, send, offload), "
         "or is used through gateway.aio only"

@@ -41,7 +41,7 @@ class VirtualRuntime:
     ) -> None:
         self._time = 0.0
         self._ready: list[VirtualTask] = []
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, _Timer]] = []
         self._ticket = 0
         self._random = None if seed is None else random.Random(seed)
         self._network = network
@@ -60,7 +60,8 @@ class VirtualRuntime:
         """
         main = self.spawn(work)
         while not main.done:
-            self._step()
+            if not self.step():
+                raise RuntimeError("deadlock: every task waits and no timer is set")
         return main.result()  # type: ignore[no-any-return]
 
     def run_until_idle(self) -> None:
@@ -70,19 +71,17 @@ class VirtualRuntime:
 
     def step(self) -> bool:
         """Let one task go to its next wait, or the time to the next timer; False if there is neither."""
-        if not self._ready and not self._timers:
-            return False
-        self._step()
-        return True
-
-    def _step(self) -> None:
+        while self._timers and self._timers[0][2].ring is None:
+            # Nobody waits for it any more, so time does not go there.
+            heapq.heappop(self._timers)
         if not self._ready:
             if not self._timers:
-                raise RuntimeError("deadlock: every task waits and no timer is set")
-            when, _, ring = heapq.heappop(self._timers)
+                return False
+            when, _, timer = heapq.heappop(self._timers)
             self._time = max(self._time, when)
-            ring()
-            return
+            assert timer.ring is not None
+            timer.ring()
+            return True
         at = 0 if self._random is None else self._random.randrange(len(self._ready))
         task = self._ready.pop(at)
         self._current = task
@@ -90,11 +89,14 @@ class VirtualRuntime:
             task.step()
         finally:
             self._current = None
+        return True
 
-    def at(self, when: float, ring: Callable[[], None]) -> None:
-        """Call `ring` when the clock reaches `when`."""
+    def at(self, when: float, ring: Callable[[], object]) -> _Timer:
+        """Call `ring` when the clock reaches `when`; timers of the same instant in the order in which they were set."""
         self._ticket += 1
-        heapq.heappush(self._timers, (when, self._ticket, ring))
+        timer = _Timer(ring)
+        heapq.heappush(self._timers, (when, self._ticket, timer))
+        return timer
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -113,15 +115,16 @@ class VirtualRuntime:
         if task is None or until == math.inf:
             return await work
         scope = _Scope(task)
-        self.at(until, scope.expire)
+        timer = self.at(until, scope.expire)
         try:
             return await work
         except asyncio.CancelledError:
-            if scope.expired and not task.cancelled_by_caller:
+            # A caller's cancellation that came before this scope was opened does not count: somebody tidies up in it.
+            if scope.expired and task.cancellations == scope.cancellations:
                 raise TimeoutError from None
             raise
         finally:
-            scope.over = True
+            timer.cancel()
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         task = self.spawn(work)
@@ -155,20 +158,32 @@ class VirtualRuntime:
         return self._current
 
 
+class _Timer:
+    """Something that is to be called at a certain time."""
+
+    __slots__ = ("ring",)
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self.ring: Callable[[], object] | None = ring
+
+    def cancel(self) -> None:
+        """Call nobody. Harmless twice, and when it has rung."""
+        self.ring = None
+
+
 class _Scope:
     """A deadline around a part of a task."""
 
-    __slots__ = ("expired", "over", "task")
+    __slots__ = ("cancellations", "expired", "task")
 
     def __init__(self, task: VirtualTask) -> None:
         self.task = task
+        self.cancellations = task.cancellations
         self.expired = False
-        self.over = False
 
     def expire(self) -> None:
-        if not self.over and not self.task.done:
-            self.expired = True
-            self.task.interrupt()
+        self.expired = True
+        self.task.interrupt()
 
 
 class VirtualTask:
@@ -182,11 +197,13 @@ class VirtualTask:
         self._interrupted = False
         self._bells: list[_VirtualSignal] = []
         self.over: Callable[[object], object] | None = None
-        self.cancelled_by_caller = False
+        self.cancellations = 0
         self.done = False
 
     def step(self) -> None:
-        """Run to the next wait."""
+        """Run to the next wait. What is no error and no cancellation, such as a KeyboardInterrupt, is raised at once."""
+        if self.done:
+            return  # it cancelled itself, and then did not wait any more
         try:
             if self._interrupted:
                 self._interrupted = False
@@ -195,8 +212,11 @@ class VirtualTask:
                 self._work.send(None)
         except StopIteration as stop:
             self._end(stop.value, None)
+        except (Exception, asyncio.CancelledError) as error:
+            self._end(None, error)
         except BaseException as error:
             self._end(None, error)
+            raise
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         self.done, self._result, self._error = True, result, error
@@ -208,7 +228,7 @@ class VirtualTask:
     def cancel(self) -> None:
         """Cancel it at its next step, whether it is blocked or already runnable."""
         if not self.done:
-            self.cancelled_by_caller = True
+            self.cancellations += 1
             self.interrupt()
 
     def interrupt(self) -> None:
@@ -222,7 +242,14 @@ class VirtualTask:
             await bell.wait(math.inf)
 
     def result(self) -> Any:
-        """What it returned, or the exception it raised."""
+        """
+        What it returned, or the exception it raised.
+
+        Raises:
+            RuntimeError: If it has not ended.
+        """
+        if not self.done:
+            raise RuntimeError("the task has not ended")
         if self._error is not None:
             raise self._error
         return self._result
@@ -241,12 +268,11 @@ _SUSPEND = _Suspend()
 
 
 class _VirtualSignal:
-    __slots__ = ("_is_set", "_over", "_runtime", "_waiter")
+    __slots__ = ("_is_set", "_runtime", "_waiter")
 
     def __init__(self, runtime: VirtualRuntime) -> None:
         self._runtime = runtime
         self._is_set = False
-        self._over = False
         self._waiter: VirtualTask | None = None
 
     def set(self) -> bool:
@@ -254,23 +280,22 @@ class _VirtualSignal:
         self._wake()
         return True
 
-    def _expire(self) -> None:
-        self._over = True
-        self._wake()
-
     def _wake(self) -> None:
         if self._waiter is not None:
             self._runtime.wake(self._waiter)
 
     async def wait(self, until: float) -> bool:
+        if self._is_set:
+            return True
         runtime = self._runtime
-        self._over = False
         self._waiter = runtime.current
-        if until < math.inf:
-            runtime.at(until, self._expire)
+        timer = runtime.at(until, self._wake) if until < math.inf else None
         try:
-            while not self._is_set and not self._over:
-                await _SUSPEND
+            # Also where the time is over already: the others are let go on. Only the bell, the timer and a cancellation
+            # wake a task, each once.
+            await _SUSPEND
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
         return self._is_set
