@@ -13,6 +13,7 @@ import asyncio
 import gc
 import json
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -541,6 +542,18 @@ class Interrupted:
                 error = raised
 
 
+class Resolving(asyncio.SelectorEventLoop):
+    """An event loop for which every name has these addresses."""
+
+    def __init__(self, addresses: Sequence[tuple[str, int]]) -> None:
+        super().__init__()
+        self._addresses = addresses
+
+    async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in self._addresses]
+
+
 def config(server: ScriptedServer, **sections: Any) -> dict[str, Any]:
     upstream = {"kind": "openai-compatible", "base_url": server.base_url}
     routes = {"fast": ["up/a", "up/b"]}
@@ -574,10 +587,12 @@ class TestRealSockets:
     @pytest.mark.parametrize("runnable", [False, True], ids=["blocked", "runnable"])
     @pytest.mark.parametrize("verb", ["chat", "stream"])
     @pytest.mark.parametrize(
-        ("engine", "host"), [("httpx2", "127.0.0.1"), ("httpx2", "localhost"), ("aiohttp", "127.0.0.1")]
+        ("engine", "addresses"),
+        [("httpx2", 1), ("httpx2", 3), ("aiohttp", 1)],
+        ids=["httpx2", "several addresses", "aiohttp"],
     )
     def test_a_task_cancelled_at_any_suspension_leaves_nothing_behind(
-        self, server: ScriptedServer, engine: str, host: str, verb: str, runnable: bool
+        self, server: ScriptedServer, engine: str, addresses: int, verb: str, runnable: bool
     ) -> None:
         """
         Connecting, sending, reading, sleeping before a retry, falling back: wherever the task is cancelled, everything
@@ -588,7 +603,8 @@ class TestRealSockets:
         answer = stream(["hel", "lo"], gap_s=0.002) if verb == "stream" else [Pause(0.002), *chat("hello")]
         server.on(lambda request: error(500) if request.json()["model"] == "a" else answer)
         setup = config(server, circuit_breaker="off", http={"engine": engine, "keepalive": 0}, **REAL)
-        setup["providers"]["up"]["base_url"] = server.base_url.replace("127.0.0.1", host)
+        if addresses > 1:
+            setup["providers"]["up"] |= {"base_url": "http://several.test/v1", "allow_http": True}
 
         async def read(gateway: Gateway) -> str:
             if verb == "chat":
@@ -621,7 +637,11 @@ class TestRealSockets:
                     at += 1
                     assert at < 200
 
-        assert 3 < asyncio.run(main())
+        def loop() -> asyncio.AbstractEventLoop:
+            return Resolving([("127.0.0.1", server.port)] * addresses)
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            assert 3 < runner.run(main())
         assert server.wait_closed(2.0)
 
     @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from llmgate import (
+    ConnectionFailed,
     DeadlineExceeded,
     Function,
     Gateway,
@@ -45,6 +48,22 @@ def config(server: ScriptedServer, **timeouts: Any) -> dict[str, Any]:
     return {"providers": {"up": upstream}, "routes": {"fast": ["up/a"]}, "timeouts": timeouts, "retry": "off"}
 
 
+class Resolving(asyncio.SelectorEventLoop):
+    """An event loop for which every name has the same addresses: of the server, of nobody, of a black hole."""
+
+    def __init__(self, server: ScriptedServer, addresses: str) -> None:
+        super().__init__()
+        ports = {
+            "good": lambda: server.port,
+            "refused": lambda: urlsplit(server.refused_url()).port,
+            "dead": lambda: urlsplit(server.blackhole_url()).port,
+        }
+        self._addresses = [("127.0.0.1", ports[each]()) for each in addresses.split()]
+
+    async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in self._addresses]
+
+
 class Timed:
     """Runs something that must fail, and holds it to its time."""
 
@@ -72,15 +91,47 @@ class TestClocks:
         assert ("connect", "up/a", 504) == (failed.timer, failed.deployment, failed.status)
         assert ["transient"] == [attempt.outcome for attempt in failed.attempts]
 
-    def test_connect_tries_the_next_address(self, colour: Colour, server: ScriptedServer) -> None:
+    @pytest.mark.parametrize(
+        ("addresses", "at_s"),
+        [("good", 0), ("refused good", 0), ("dead good", 0.25), ("dead refused good", 0.25), ("good good dead", 0)],
+    )
+    def test_connect_tries_the_next_address(self, server: ScriptedServer, addresses: str, at_s: float) -> None:
         """
-        A name with several addresses is tried until one of them answers.
+        Of a name with several addresses the next one is tried when one fails, or has not answered in a quarter of a second.
         """
         server.answer(chat("hello"))
         setup = config(server)
-        setup["providers"]["up"]["base_url"] = server.base_url.replace("127.0.0.1", "localhost")
+        setup["providers"]["up"] |= {"base_url": "http://several.test/v1", "allow_http": True}
 
-        assert "hello" == colour.chat(colour.gateway(setup)).text
+        with asyncio.Runner(loop_factory=lambda: Resolving(server, addresses)) as runner:
+            gateway = Gateway(setup)
+            began = time.monotonic()
+
+            assert "hello" == runner.run(gateway.aio.chat("fast", "hello")).text
+
+            assert at_s - 0.01 <= time.monotonic() - began <= at_s + LATE_S
+            # Whatever else was connected was closed again.
+            assert server._wait(lambda: server.connections_open == 1, 2.0)
+            runner.run(gateway.aio.close())
+        assert server.wait_closed(2.0)
+
+    @pytest.mark.parametrize(
+        ("addresses", "kind"), [("dead dead", UpstreamTimeout), ("refused refused", ConnectionFailed)]
+    )
+    def test_connect_gives_up_all_addresses(
+        self, server: ScriptedServer, addresses: str, kind: type[GatewayError]
+    ) -> None:
+        """
+        When none answers the call fails, and not later than with one.
+        """
+        setup = config(server, connect=0.4)
+        setup["providers"]["up"] |= {"base_url": "http://several.test/v1", "allow_http": True}
+
+        with asyncio.Runner(loop_factory=lambda: Resolving(server, addresses)) as runner:
+            gateway = Gateway(setup)
+            with pytest.raises(kind):
+                runner.run(asyncio.wait_for(gateway.aio.chat("fast", "hello"), 0.4 + LATE_S))
+            runner.run(gateway.aio.close())
 
     @pytest.mark.parametrize("script", [[Hang()], [head(200, {"content-type": "text/event-stream"}), Hang()], PINGS])
     def test_first_token(self, colour: Colour, server: ScriptedServer, script: Any) -> None:
