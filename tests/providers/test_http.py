@@ -42,7 +42,9 @@ from llmgate.testing import (
     Repeat,
     Reset,
     ScriptedServer,
+    VirtualRuntime,
     anthropic_error,
+    call_for,
     chat,
     cut,
     error,
@@ -417,6 +419,26 @@ class TestAnswers:
         server.answer([head(503, {"content-length": "10"}), Hang()])
         with openai(server) as provider:
             assert 503 == failed(Overloaded, lambda: provider.chat("a", "hi", timeout=0.2)).status
+
+        class Silent:
+            """A head, and nothing behind it."""
+
+            status, headers = 503, dict[str, str]()
+
+            async def read(self, until: float) -> bytes:
+                await runtime.sleep(until - runtime.now())
+                raise TimeoutError
+
+            async def close(self) -> None:
+                pass
+
+        async def network(request: Any) -> Any:
+            return Silent()
+
+        runtime = VirtualRuntime(network=network)
+        with pytest.raises(Overloaded):
+            runtime.run(OpenAI(api_key=KEY).bind("a")(call_for(runtime, deadline=100.0)))
+        assert 5.0 == runtime.now()
 
     def test_that_are_too_large(self, server: ScriptedServer) -> None:
         """

@@ -1,0 +1,149 @@
+"""The rows of the catalog: complete, and true to the requests that were recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from llmgate.config import settings_from
+from llmgate.config.kinds import known_kinds
+from llmgate.dialects import dialect_named
+from llmgate.providers.catalog import ROWS, Row, row_named
+from llmgate.providers.http import address
+from llmgate.types.deployment import CAPABILITIES
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+
+PROMISED = (
+    "openai", "anthropic", "azure", "xai", "groq", "mistral", "deepseek", "openrouter", "perplexity", "together",
+    "fireworks", "blackbox", "ollama", "vllm", "openai-compatible",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_each_row_is_whole(row: Row) -> None:
+    """
+    A row has a source and a day, a dialect that exists, an address that is one, and header names in lower case.
+    """
+    assert row.source.startswith("https://") and date.fromisoformat(row.checked)
+    assert dialect_named(row.dialect)
+    assert row.header == row.header.lower()
+    assert row.capabilities is None or row.capabilities <= CAPABILITIES
+    assert not row.base_url or (address(row.base_url) and not row.base_url.endswith("/"))
+    assert all(name.isupper() for name in row.key_env)
+
+
+def test_names_are_told_apart() -> None:
+    """
+    No name or alias stands for two rows, and each is found.
+    """
+    names = [name for row in ROWS for name in (row.name, *row.aliases)]
+
+    assert len(names) == len(set(names))
+    assert all(row is row_named(name) for row in ROWS for name in (row.name, *row.aliases))
+    assert row_named("nobody") is None
+
+
+def test_the_promised_ones_are_there() -> None:
+    """
+    Every promised provider can be named in a configuration, and Grok by its own name.
+    """
+    assert set(PROMISED) <= set(known_kinds())
+    assert "xai" == row_named("grok").name  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.base_url and row.key_env], ids=lambda row: row.name)
+def test_a_key_is_all_that_is_needed(row: Row) -> None:
+    """
+    With its variable set, a section without any option is a provider at its usual address.
+    """
+    settings = settings_from({"providers": {row.name: {}}}, {row.key_env[0]: "a-key"})
+    provider: Any = settings.providers[row.name]
+
+    assert (address(row.base_url)[0], 1) == (provider.origin(), len(provider.credentials()))
+
+
+def test_price_ids_are_those_of_the_price_list() -> None:
+    """
+    A row's name in the price list is in the price list.
+    """
+    snapshot = pytest.importorskip("genai_prices.data_snapshot").get_snapshot()
+
+    assert {row.price_id for row in ROWS if row.price_id} <= {provider.id for provider in snapshot.providers}
+
+
+PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings", "models": "/models"}
+ELSEWHERE = {
+    ("together", "api.together.xyz"),  # the older of two hosts
+    ("ollama", "ollama.com"),  # the cloud, which wants a key
+    ("ollama", "localhost"),
+    ("vllm", "localhost"),
+    ("huggingface", "api-inference.huggingface.co"),  # retired
+}
+
+
+def recorded() -> Iterator[tuple[Row, str, str]]:
+    """The addresses to which compatible upstreams were asked, with what was asked for."""
+    for row in ROWS:
+        path = CORPUS / f"{row.name}.jsonl"
+        if row.dialect != "openai_chat" or not path.exists():
+            continue
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            url = record["url"].replace("recorded://", "https://recorded.")
+            if record["kind"] in PATHS and not url.startswith("https://recorded."):
+                yield row, record["kind"], url
+
+
+def test_addresses_are_the_recorded_ones() -> None:
+    """
+    What was recorded went to the row's address and the dialect's path below it.
+    """
+    if not CORPUS.exists():
+        pytest.skip("no recorded requests here")
+    agreeing = 0
+    for row, kind, url in recorded():
+        if not row.base_url or "://<" in url or (row.name, urlsplit(url).hostname) in ELSEWHERE:
+            continue
+        verb = {"completions": "complete", "embeddings": "embed"}.get(kind, kind)
+        path = row.quirks.paths.get(verb, PATHS[kind])
+        if url.partition("#")[0].partition("?")[0] == row.base_url + path:
+            agreeing += 1
+        else:
+            assert (row.name, kind) in OTHER_PATHS, f"{row.name}: {url}"
+
+    assert agreeing > 200
+
+
+OTHER_PATHS = {
+    ("huggingface", "chat"),  # the router takes the name of a provider in the path, too
+    ("deepseek", "chat"),  # /v1 means the same there
+    ("zai", "chat"),  # its coding plan has a path of its own
+    ("ollama", "chat"), ("ollama", "embeddings"), ("ollama", "models"),  # its own language, beside OpenAI's
+}  # fmt: skip
+
+
+def test_quirks_are_those_of_the_recorded_requests() -> None:
+    """
+    Whoever is sent `stream_options` by us was recorded answering requests with it, or without a record says so in its docs.
+    """
+    if not CORPUS.exists():
+        pytest.skip("no recorded requests here")
+    refused = []
+    for row in ROWS:
+        path = CORPUS / f"{row.name}.jsonl"
+        if row.dialect != "openai_chat" or not row.quirks.stream_usage or not path.exists():
+            continue
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        bodies = [(record["request_json"], record["response_status"]) for record in records if record["kind"] == "chat"]
+        asked = [status for body, status in bodies if isinstance(body, dict) and body.get("stream_options")]
+        if asked and 200 not in asked:
+            refused.append(row.name)
+
+    assert [] == refused
