@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,12 @@ BURST_FREE_PER_MINUTE = (
 
 SLOTS = "concurrency"  # how the policy of slots calls its only dimension
 
+if TYPE_CHECKING:
+    # To a type checker a rate is a text, too, because `RateLimit(requests="60/min")` is as right as `Rate(60, 60.0)`.
+    Written = Rate | Any
+else:
+    Written = Rate
+
 
 class RateLimit(Middleware):
     """
@@ -47,8 +53,8 @@ class RateLimit(Middleware):
     )
     requests_per_minute: float | None = Field(default=None, gt=0, description="requests in a minute")
     tokens_per_minute: float | None = Field(default=None, gt=0, description="tokens read and written in a minute")
-    requests: Rate | None = Field(default=None, description="requests in any time: 10/s, 1000/h")
-    tokens: Rate | None = Field(default=None, description="tokens in any time: 1000000/d")
+    requests: Written | None = Field(default=None, description="requests in any time: 10/s, 1000/h")
+    tokens: Written | None = Field(default=None, description="tokens in any time: 1000000/d")
     max_concurrency: int | None = Field(default=None, ge=1, description="calls at a time")
     burst: float | None = Field(default=None, gt=0, description="requests that may go at once after a rest")
     strategy: Literal["token_bucket", "sliding_window"] = Field(

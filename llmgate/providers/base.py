@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
@@ -51,6 +51,13 @@ class ModelInfo(BaseModel):
         return capabilities | {"stream"} if capabilities & {"chat", "complete"} else capabilities
 
 
+if TYPE_CHECKING:
+    # To a type checker a mapping is as good as a `ModelInfo`, as it is in a configuration.
+    Infos = dict[str, ModelInfo] | dict[str, dict[str, Any]]
+else:
+    Infos = dict[str, ModelInfo]
+
+
 class Provider(BaseModel, Face):
     """
     A place that answers. Use it in a gateway, or by itself: it has the gateway's verbs, without the middleware.
@@ -67,9 +74,7 @@ class Provider(BaseModel, Face):
     kind: ClassVar[str] = ""
 
     name: str = Field(default="", description="name in the gateway; by default the kind")
-    models_info: dict[str, ModelInfo] = Field(
-        default_factory=dict, alias="models", description="what is known about single models"
-    )
+    models_info: Infos = Field(default_factory=dict, alias="models", description="what is known about single models")
     region: str = Field(default="", description="where the data goes; routes may insist on a region")
 
     _lone: dict[str, Alone] = PrivateAttr(default_factory=dict)
@@ -120,7 +125,7 @@ class Provider(BaseModel, Face):
 
     def deployment(self, model: str, key: int = 0) -> Deployment:
         """What is known about one model behind one key."""
-        info = self.models_info.get(model, ModelInfo())
+        info = cast("dict[str, ModelInfo]", self.models_info).get(model, ModelInfo())
         name = f"{self.label()}/{model}" if model else self.label()
         return Deployment(
             name if key == 0 else f"{name}#{key + 1}",
