@@ -50,7 +50,11 @@ if TYPE_CHECKING:
     from .middleware.timeouts import Timeouts as Timeouts
     from .providers.anthropic import Anthropic as Anthropic
     from .providers.base import Provider as Provider
+    from .providers.bedrock import Bedrock as Bedrock
+    from .providers.cohere import Cohere as Cohere
     from .providers.function import Function as Function
+    from .providers.google import Gemini as Gemini, VertexAI as VertexAI
+    from .providers.ollama import Ollama as Ollama
     from .providers.openai import AzureOpenAI as AzureOpenAI, OpenAI as OpenAI, OpenAICompatible as OpenAICompatible
     from .providers.simulated import Simulated as Simulated
     from .types.call import Attempt as Attempt, Call as Call, Handler as Handler
@@ -81,18 +85,22 @@ _PLACES = {
     "Anthropic": "providers.anthropic",
     "Attempt": "types.call",
     "AzureOpenAI": "providers.openai",
+    "Bedrock": "providers.bedrock",
     "Cache": "middleware.cache",
     "Call": "types.call",
     "Chunk": "types.response",
     "CircuitBreaker": "middleware.breaker",
+    "Cohere": "providers.cohere",
     "Embeddings": "types.response",
     "Function": "providers.function",
     "Gateway": "gateway",
+    "Gemini": "providers.google",
     "Handler": "types.call",
     "LoadBalance": "middleware.health",
     "Message": "types.request",
     "Middleware": "middleware.base",
     "Models": "types.response",
+    "Ollama": "providers.ollama",
     "OpenAI": "providers.openai",
     "OpenAICompatible": "providers.openai",
     "Outcome": "types.reply",
@@ -109,6 +117,7 @@ _PLACES = {
     "Timeouts": "middleware.timeouts",
     "ToolCall": "types.response",
     "Usage": "types.usage",
+    "VertexAI": "providers.google",
 }
 
 __all__ = sorted(_PLACES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -569,7 +569,7 @@ def build(
                     path=f"routes.{route}",
                 )
             region = named[target.provider].region
-            if section.region and region != section.region:
+            if section.region and region != section.region and not region.startswith(section.region + "-"):
                 # Refused now and not left out later: data that may not go there must not depend on who is healthy.
                 raise ConfigError(
                     f"the route insists on region {section.region!r}, and {target.provider} is in {region or 'none'!r}; "

@@ -57,7 +57,8 @@ class Retry(Middleware):
 
     @model_validator(mode="after")
     def _ordered(self) -> Retry:
-        if self.max_delay < self.base_delay:
+        # Who sets one of them does not know of the other: the longest wait then bounds the first one, too.
+        if self.max_delay < self.base_delay and {"base_delay", "max_delay"} <= self.model_fields_set:
             raise ValueError(f"max_delay ({self.max_delay:g}s) is shorter than base_delay ({self.base_delay:g}s)")
         unknown = self.fallback_on - FALLBACK_ON - {"policy"}
         if unknown:
@@ -67,13 +68,18 @@ class Retry(Middleware):
 
     def rules(self) -> Rules:
         """What the planner keeps to."""
+        base_s, max_s = self.base_delay, self.max_delay
+        if "max_delay" in self.model_fields_set:
+            base_s = min(base_s, max_s)
+        max_s = max(base_s, max_s)
+        backoff = Backoff(self.backoff, base_s=base_s, max_s=max_s, jitter=self.jitter)
         return Rules(
             max_attempts=self.max_attempts if self.enabled else 1,
             max_attempts_total=max(self.max_attempts_total, self.max_attempts) if self.enabled else MAX_ATTEMPTS_TOTAL,
             max_server_delay_s=self.max_server_delay,
-            backoff=Backoff(self.backoff, base_s=self.base_delay, max_s=self.max_delay, jitter=self.jitter),
+            backoff=backoff,
             # Who set the waits set them for throttling, too; else throttling has longer ones of its own.
-            throttled_backoff=Backoff(self.backoff, base_s=self.base_delay, max_s=self.max_delay, jitter=self.jitter)
+            throttled_backoff=backoff
             if self.model_fields_set & {"backoff", "base_delay", "max_delay", "jitter"}
             else Backoff.for_throttled(),
             fallback_on=self.fallback_on,
