@@ -687,7 +687,7 @@ class TestWrongInput:
             ("request", ("up", "GET", "x"), {}, "must start with one slash"),
             ("request", ("up", "GET", None), {}, "must start with one slash"),
             ("request", ("up", "GET", "//evil.example/x"), {}, "must start with one slash"),
-            ("request", ("up", "GET", "/x\r\nhost: evil"), {}, "must start with one slash"),
+            ("request", ("up", "GET", "/x\r\nhost:evil"), {}, "must start with one slash"),
             ("request", ("up", "POST", "/x"), {"json": {"a": float("nan")}}, "a: NaN"),
             ("request", ("up", "POST", "/x"), {"data": 3}, "unknown keyword 'data'"),
         ]
