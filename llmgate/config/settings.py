@@ -114,7 +114,10 @@ class RouteSettings(_Options):
     strategy: Strategy | None = Field(default=None, description="how one is chosen; none: as `load_balance` says")
     deployments: _Targets = Field(min_length=1, description="who may answer")
     fallback: _Targets = Field(default=(), description="who is asked, in order, when none of them could answer")
-    region: str = Field(default="", description="where the data may go: `eu` stands for `eu-central-1`, too; a provider of another region is refused")
+    region: str = Field(
+        default="",
+        description="where the data may go: `eu` stands for `eu-central-1`, too; a provider of another region is refused",
+    )
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> Any:
