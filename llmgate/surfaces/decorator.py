@@ -91,7 +91,8 @@ class Wrap:
                 arguments; give `key` or `name` what stands for it.
             key: A function of the arguments; what it returns, as JSON, stands for them in the cache.
             retry: Attempts in all, the first included, True for the usual number, or the options of `Retry`. With it any
-                exception is tried again; without it only those that are known to pass. False for none.
+                exception is tried again that is not known to be final, as a refused key is; without it only those that
+                are known to pass. False for none.
             rate_limit: `60/min`, or the options of `RateLimit`; besides the gateway's own.
             timeout: For the whole call, attempts and waits together; or the options of `Timeouts`.
             circuit_breaker: False for none, or the options of `CircuitBreaker`.

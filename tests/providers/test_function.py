@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -393,6 +395,20 @@ class TestFailures:
         with pytest.raises(DeadlineExceeded):
             asyncio.run(Function(slow).aio.chat("m", "hi", timeout=0.05))  # type: ignore[arg-type]
         assert [True, True] == stopped
+
+        async def silent(messages: Any) -> AsyncIterator[str]:
+            try:
+                await asyncio.sleep(10)
+                yield "late"
+            finally:
+                stopped.append(True)
+
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with pytest.raises(DeadlineExceeded):
+                list(Function(silent).stream("m", "hi", timeout=0.05))
+            gc.collect()
+        assert ([True] * 3, []) == (stopped, [str(warning.message) for warning in told])
 
 
 class Raising:
