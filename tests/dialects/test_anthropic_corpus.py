@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,191 +11,121 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from llmgate.dialects.anthropic_messages import AnthropicMessages
-from llmgate.dialects.base import Quirks
-from llmgate.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ContextWindowExceeded,
-    GatewayError,
-    ModelNotFound,
-    Overloaded,
-    QuotaExhausted,
-    RateLimited,
-    UpstreamError,
-)
+from llmgate.errors import GatewayError
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Response, explode, fold
 
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
-FILES = ("anthropic.jsonl", "vertex.jsonl")
+from .corpus import (
+    PLAIN,
+    Record,
+    Wire,
+    body_of,
+    calls_are_numbered,
+    categories,
+    counts,
+    errors,
+    is_answer,
+    lines,
+    needed,
+    one_in,
+    params,
+    said,
+    same_bytewise,
+    same_wherever_cut,
+    short,
+    without_unsent,
+)
 
-pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
+pytestmark = needed
 
 dialect = AnthropicMessages()
-CHAT, STREAMED, PLAIN = Request("chat", "claude"), Request("chat", "claude", stream=True), Quirks()
+wire = Wire(dialect, "claude")
 
 SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is cut everywhere
 BYTE_SAMPLE = 4  # one stream of four is read byte by byte
 
-CATEGORIES: dict[str, type[GatewayError]] = {
-    "auth": AuthenticationFailed,
-    "context_length": ContextWindowExceeded,
-    "insufficient_quota": QuotaExhausted,
-    "invalid_request": BadRequest,
-    "model_not_found": ModelNotFound,
-    "overloaded": Overloaded,
-    "rate_limit": RateLimited,
-    "server_error": UpstreamError,
+CATEGORIES = categories(
+    "auth",
+    "context_length",
+    "insufficient_quota",
+    "invalid_request",
+    "model_not_found",
+    "overloaded",
+    "rate_limit",
+    "server_error",
+)
+SENT_AS = {
+    "cached_tokens": ("cache_read_input_tokens",),
+    "cache_write_tokens": ("cache_creation_input_tokens",),
+    "reasoning_tokens": ("thinking_tokens",),
 }
 
-
-@cache
-def records() -> list[dict[str, Any]]:
-    if not CORPUS.exists():
-        return []
-    found = (json.loads(line) for file in FILES for line in (CORPUS / file).read_text().splitlines())
-    return [record for record in found if record["kind"] == "messages"]
-
-
-def answered(streaming: bool) -> list[Any]:
-    """The answers that are answers: no error, and somebody can say what they mean."""
-    return [
-        pytest.param(record, id=record["id"])
-        for record in records()
-        if record["streaming"] is streaming and record["expected"] and "error" not in record["expected"]
-    ]
-
-
-def sampled(part: int) -> list[Any]:
-    return [param for param in answered(True) if int(param.id, 16) % part == 0]
-
-
-def failed() -> list[Any]:
-    if not CORPUS.exists():
-        return []
-    entries = json.loads((CORPUS / "errors.json").read_text())
-    ours = [entry for entry in entries if entry["provider"] == "anthropic" and entry["category"] in CATEGORIES]
-    return [pytest.param(entry, id=entry.get("id", f"{entry['status']}-{entry['category']}")) for entry in ours]
-
-
-def body_of(record: dict[str, Any]) -> bytes:
-    return record["response_body"].encode()
-
-
-def read_whole(record: dict[str, Any]) -> Response:
-    answer = dialect.read_response(CHAT, body_of(record), PLAIN)
-    assert isinstance(answer, Response)
-    return answer
-
-
-def read_stream(*pieces: bytes) -> list[Chunk]:
-    reader = dialect.reader(STREAMED, PLAIN)
-    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
-    return chunks + reader.end()
-
-
-def folded(*pieces: bytes) -> Response:
-    answer = fold(read_stream(*pieces))
-    assert isinstance(answer, Response)
-    return answer
+RECORDS = [record for record in (*lines("anthropic"), *lines("vertex")) if record["kind"] == "messages"]
+WHOLE = params(record for record in RECORDS if is_answer(record) and not record["streaming"])
+STREAMS = params(record for record in RECORDS if is_answer(record) and record["streaming"])
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "tool_calls": [{"name": call.name, "args": call.parsed()} for call in answer.tool_calls],
-        "reasoning": answer.reasoning,
-        "refusal": answer.refusal,
-        "finish_reason": answer.finish_reason,
-        "native_finish_reason": answer.choices[0].native_finish_reason,
-        "input_tokens": answer.usage.input_tokens,
-        "output_tokens": answer.usage.output_tokens,
-        "cached_tokens": answer.usage.cache_read_tokens,
-        "cache_write_tokens": answer.usage.cache_write_tokens,
-        "reasoning_tokens": answer.usage.reasoning_tokens,
-        "citations": answer.citations,
-        "model": answer.model,
-    }
+    return said(answer.choices[0]) | counts(answer.usage) | {"citations": answer.citations, "model": answer.model}
 
 
-def expected(record: dict[str, Any]) -> dict[str, Any]:
+def expected(record: Record) -> dict[str, Any]:
     told: dict[str, Any] = {name: value for name, value in record["expected"].items() if name != "choices"}
     # An address that is cited twice is given once.
     told["citations"] = list(dict.fromkeys(told["citations"]))
-    # What was not sent is unknown to us, not nothing.
-    if "thinking_tokens" not in record["response_body"]:
-        told["reasoning_tokens"] = None
-    for ours, theirs in (
-        ("cached_tokens", "cache_read_input_tokens"),
-        ("cache_write_tokens", "cache_creation_input_tokens"),
-    ):
-        if theirs not in record["response_body"]:
-            told[ours] = None
-    return told
+    return without_unsent(told, record, SENT_AS)
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_whole_answers_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
     """
     Text, calls, reasoning, reasons, citations and tokens of a whole answer are those of the provider's SDK.
     """
-    assert expected(record) == facts(read_whole(record))
+    assert expected(record) == facts(wire.read_whole(record))
 
 
-@pytest.mark.parametrize("record", answered(streaming=True))
-def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", STREAMS)
+def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     """
     A folded stream says what the provider's SDK accumulates from it.
     """
-    assert expected(record) == facts(folded(body_of(record)))
+    assert expected(record) == facts(wire.folded(body_of(record)))
 
 
-@pytest.mark.parametrize("record", [p for p in sampled(SPLIT_SAMPLE) if len(body_of(p.values[0])) <= SPLIT_BYTES])
-def test_a_stream_means_the_same_wherever_it_is_cut(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-    whole = read_stream(body)
-
-    for cut in range(1, len(body)):
-        assert whole == read_stream(body[:cut], body[cut:]), cut
+    same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
-def test_a_stream_means_the_same_byte_by_byte(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-
-    assert read_stream(body) == read_stream(*(body[at : at + 1] for at in range(len(body))))
+    same_bytewise(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", answered(streaming=True))
-def test_tool_calls_are_numbered_from_zero(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", STREAMS)
+def test_tool_calls_are_numbered_from_zero(record: Record) -> None:
     """
     Whatever blocks stand between them, tool calls of a stream are numbered 0, 1, 2, and each begins with id and name.
     """
-    first: dict[int, tuple[str, str]] = {}
-    for chunk in read_stream(body_of(record)):
-        for call in chunk.tool_calls:
-            first.setdefault(call.index, (call.id, call.name))
-
-    assert list(range(len(first))) == list(first)
-    assert all(id and name for id, name in first.values())
+    calls_are_numbered(wire.read_stream(body_of(record)))
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_written_answers_are_messages(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_written_answers_are_messages(record: Record) -> None:
     """
     An answer written again is a Message of the SDK, and reads as it did.
     """
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
     written = json.dumps(dialect.write_response(answer))
 
     Message.model_validate_json(written)
-    assert facts(answer) == facts(dialect.read_response(CHAT, written.encode(), PLAIN))  # type: ignore[arg-type]
+    assert facts(answer) == facts(dialect.read_response(wire.chat, written.encode(), PLAIN))  # type: ignore[arg-type]
 
 
 EVENT: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
@@ -229,33 +157,31 @@ def spoken(message: Message) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("record", answered(streaming=True))
-def test_written_streams_are_what_the_sdk_accumulates(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", STREAMS)
+def test_written_streams_are_what_the_sdk_accumulates(record: Record) -> None:
     """
     A stream written again is made of the SDK's events and accumulates to what it was.
     """
-    writer = dialect.writer(STREAMED)
-    chunks = read_stream(body_of(record))
-    written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+    chunks = wire.read_stream(body_of(record))
+    written = wire.written(chunks)
 
     whole = fold(chunks)
     assert isinstance(whole, Response)
     assert spoken(Message.model_validate(dialect.write_response(whole))) == spoken(accumulated(written))
-    assert facts(whole) == facts(folded(written))
+    assert facts(whole) == facts(wire.folded(written))
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_whole_answers_can_be_streamed(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_whole_answers_can_be_streamed(record: Record) -> None:
     """
     A whole answer, given as one chunk or in pieces, is written as a stream that says the same.
     """
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
     for chunks in ([Chunk(whole=answer)], explode(answer)):
-        writer = dialect.writer(STREAMED)
-        written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+        written = wire.written(chunks)
 
         accumulated(written)
-        assert facts(answer) == facts(folded(written))
+        assert facts(answer) == facts(wire.folded(written))
 
 
 def normal(value: Any) -> Any:
@@ -301,7 +227,7 @@ def normal(value: Any) -> Any:
 
 REQUESTS = [
     pytest.param(record["request_json"], id=record["id"])
-    for record in records()
+    for record in RECORDS
     if record["response_status"] == 200 and record["request_json"] and "model" in record["request_json"]
 ]
 
@@ -317,8 +243,11 @@ def test_requests_pass_through_openais_shape(data: dict[str, Any]) -> None:
     assert normal(data) == normal(json.loads(dialect.write_request(request, PLAIN).body))
 
 
-@pytest.mark.parametrize("entry", failed())
-def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
+FAILED = [entry for entry in errors() if entry["provider"] == "anthropic" and entry["category"] in CATEGORIES]
+
+
+@pytest.mark.parametrize("entry", params(FAILED, lambda e: e.get("id", f"{e['status']}-{e['category']}")))
+def test_errors_are_what_they_mean(entry: Record) -> None:
     """
     A recorded error is of the class that it means, in a response or in a stream, and keeps its message and its id.
     """
@@ -328,7 +257,7 @@ def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
         assert entry["status"] == error.status
     else:
         with pytest.raises(GatewayError) as caught:
-            read_stream(b"event: error\ndata: " + body + b"\n\n")
+            wire.read_stream(b"event: error\ndata: " + body + b"\n\n")
         error = caught.value
 
     assert CATEGORIES[entry["category"]] is type(error)
@@ -337,16 +266,14 @@ def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
     assert entry["body"].get("request_id") == error.request_id
 
 
-@pytest.mark.parametrize(
-    "record", [pytest.param(r, id=r["id"]) for r in records() if r["expected"] and "error" in r["expected"]]
-)
-def test_recorded_failures_raise(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", params(r for r in RECORDS if r["expected"] and "error" in r["expected"]))
+def test_recorded_failures_raise(record: Record) -> None:
     """
     A recorded failure, whole or in a stream, raises what its body says, and never becomes an answer.
     """
     if record["streaming"]:
         with pytest.raises(GatewayError) as caught:
-            read_stream(body_of(record))
+            wire.read_stream(body_of(record))
         error = caught.value
     else:
         error = dialect.read_error(record["response_status"], record["response_headers"], body_of(record))
@@ -355,15 +282,8 @@ def test_recorded_failures_raise(record: dict[str, Any]) -> None:
     assert type(error) in CATEGORIES.values()
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        pytest.param(record, id=record["id"])
-        for line in ((CORPUS / FILES[0]).read_text().splitlines() if CORPUS.exists() else ())
-        if (record := json.loads(line))["kind"] == "models"
-    ],
-)
-def test_lists_of_models_are_read(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", params(record for record in lines("anthropic") if record["kind"] == "models"))
+def test_lists_of_models_are_read(record: Record) -> None:
     """
     A recorded list of models names each of them, in order.
     """
