@@ -321,6 +321,7 @@ class Attempts:
         errors = [error]
         spent: list[Candidate] = []
         held: RetryBudget | None = None
+        asked = [candidate.budget]
         try:
             while True:
                 others = [*spent, candidate]
@@ -330,7 +331,10 @@ class Attempts:
                 successor = route.choose(call, now(), others)
                 if held is None and error.outcome != "local":
                     held = candidate.budget if candidate.budget.take() else None
-                verdict = plan.after(now(), candidate.deployment.name, error, successor is not None, held is not None)
+                fresh = successor is not None and successor.budget not in asked
+                verdict = plan.after(
+                    now(), candidate.deployment.name, error, successor is not None, held is not None, fresh=fresh
+                )
                 self._rest(route, candidate, error, verdict, now())
                 if self._told is not None:
                     self._told(call, candidate, error, verdict)
@@ -339,9 +343,10 @@ class Attempts:
                 if verdict.action == "elsewhere" and successor is not None:
                     spent = others
                     candidate, reason = successor, "fallback"
+                    asked.append(candidate.budget)
                 else:
                     reason = "again"
-                if not verdict.retry and held is not None:
+                if held is not None and (not verdict.retry or (fresh and verdict.action == "elsewhere")):
                     held.give_back()
                     held = None
                 if verdict.delay_s > 0:

@@ -157,6 +157,7 @@ class Plan:
         others: bool,
         budget_ok: bool = True,
         in_flight: int = 0,
+        fresh: bool = False,
     ) -> Verdict:
         """
         Decide what follows an attempt that failed before anything of it was delivered.
@@ -171,6 +172,8 @@ class Plan:
                 earlier retry of this call took). It is not looked at before an upstream was asked: to go on after
                 an open circuit or a limit of ours costs nobody anything.
             in_flight: Attempts of this call that still run beside the one that failed (hedges).
+            fresh: Whether the other deployment is at a provider that this call has not asked yet. To go there is no retry
+                of anything: its load is what a fallback is for, and no budget holds it back.
         """
         rules = self._rules
         outcome = error.outcome
@@ -189,14 +192,14 @@ class Plan:
             most = min(rules.max_attempts, _most_tries(error, movable))
             asks_s = _usable(error.retry_after)
 
-        again = tries < most and not (movable and asks_s)
+        again = tries < most and not (movable and asks_s) and budget_ok
         delay_s = self._delay_s(tries, error, asks_s) if again or outcome == "throttled" else 0.0
         cool_s = asks_s or (delay_s if outcome == "throttled" else 0.0)
 
         action: Action = "stop"
         if self.asked + in_flight >= rules.max_attempts_total:
             reason = f"{error.kind}; {rules.max_attempts_total} attempts are enough for one call"
-        elif self.asked and not budget_ok:
+        elif self.asked and not budget_ok and not (movable and fresh):
             reason = f"{error.kind}; too many retries are in the air already"
         elif again and asks_s and asks_s > rules.max_server_delay_s:
             reason = (

@@ -379,3 +379,14 @@ def test_retries_never_become_the_load(others):
 
     assert 1.1 * len(starts) < asked <= 1.26 * len(starts)  # the budget allows what it can, and a few while it drains
     assert (0, 0) == (budget.in_flight, budget.retries)
+
+
+def test_no_budget_holds_back_a_fallback_to_another_provider():
+    """
+    Where the budget has no retry left, a provider that was not asked yet may still be; the same one may not be again.
+    """
+    tired = plan().after(0.0, "a", UpstreamError(), True, budget_ok=False, fresh=True)
+
+    assert "elsewhere" == tired.action
+    assert "stop" == plan().after(0.0, "a", UpstreamError(), True, budget_ok=False).action
+    assert "stop" == plan().after(0.0, "a", UpstreamError(), False, budget_ok=False, fresh=True).action
