@@ -48,6 +48,7 @@ __all__ = [
     "is_answer",
     "lines",
     "needed",
+    "of_kind",
     "one_in",
     "params",
     "parsed",
@@ -108,6 +109,10 @@ def errors() -> list[Record]:
 
 def params(records: Iterable[Record], name: Callable[[Record], str] = lambda record: record["id"]) -> list[Any]:
     return [pytest.param(record, id=name(record)) for record in records]
+
+
+def of_kind(records: Iterable[Record], *kinds: str) -> list[Any]:
+    return params(record for record in records if record["kind"] in kinds)
 
 
 def one_in(part: int, of: Iterable[Any]) -> list[Any]:
@@ -182,10 +187,14 @@ class Wire:
 # --- in the words of `expected` ---------------------------------------------------------------------------------------
 
 
-def said(choice: Choice) -> dict[str, Any]:
+def said(choice: Choice, arguments: Callable[[ToolCall], Any] = ToolCall.parsed) -> dict[str, Any]:
+    """
+    Args:
+        arguments: What to make of a call's; `parsed`, where models may have been cut off in them.
+    """
     return {
         "text": choice.text,
-        "tool_calls": [{"name": call.name, "args": parsed(call)} for call in choice.tool_calls],
+        "tool_calls": [{"name": call.name, "args": arguments(call)} for call in choice.tool_calls],
         "reasoning": choice.reasoning,
         "refusal": choice.refusal,
         "finish_reason": choice.finish_reason,
