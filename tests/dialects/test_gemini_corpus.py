@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,145 +10,78 @@ import pytest
 from llmgate.dialects.base import Quirks
 from llmgate.dialects.gemini import Gemini
 from llmgate.dialects.gemini_requests import camelled
-from llmgate.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ContextWindowExceeded,
-    GatewayError,
-    ModelNotFound,
-    Overloaded,
-    RateLimited,
-)
+from llmgate.errors import ContextWindowExceeded, GatewayError, RateLimited
 from llmgate.types.request import Request
-from llmgate.types.response import Chunk, Embeddings, Models, Response, explode, fold
+from llmgate.types.response import Chunk, Embeddings, Models, Response, explode
 
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
-FILES = ("gemini.jsonl", "vertex.jsonl")
+from .corpus import (
+    CATEGORIES,
+    PLAIN,
+    Record,
+    Wire,
+    body_of,
+    counts,
+    errors,
+    is_answer,
+    lines,
+    needed,
+    of_kind,
+    one_in,
+    params,
+    said,
+    same_bytewise,
+    same_wherever_cut,
+    short,
+    without_unsent,
+)
 
-pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
+pytestmark = needed
 
 dialect = Gemini()
-CHAT, STREAMED, PLAIN = Request("chat", "gemini"), Request("chat", "gemini", stream=True), Quirks()
+wire = Wire(dialect, "gemini")
 
 SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is cut everywhere
 BYTE_SAMPLE = 4  # one stream of four is read byte by byte
 
-MEANT: dict[str, type[GatewayError]] = {
-    "auth": AuthenticationFailed,
-    # The one record of it names a quota per minute.
-    "insufficient_quota": RateLimited,
-    "model_not_found": ModelNotFound,
-    "overloaded": Overloaded,
-    "rate_limit": RateLimited,
+# The one record of it names a quota per minute.
+MEANT = CATEGORIES | {"insufficient_quota": RateLimited}
+SENT_AS = {
+    "input_tokens": ("promptTokenCount", "toolUsePromptTokenCount"),
+    "output_tokens": ("candidatesTokenCount", "thoughtsTokenCount"),
+    "cached_tokens": ("cachedContentTokenCount",),
+    "reasoning_tokens": ("thoughtsTokenCount",),
+    "cache_write_tokens": (),
 }
 
-
-@cache
-def records() -> list[dict[str, Any]]:
-    if not CORPUS.exists():
-        return []
-    return [json.loads(line) for file in FILES for line in (CORPUS / file).read_text().splitlines()]
-
-
-def of_kind(kind: str) -> list[Any]:
-    return [pytest.param(record, id=record["id"]) for record in records() if record["kind"] == kind]
-
-
-def answered(streaming: bool) -> list[Any]:
-    """The answers that are answers: no error, and somebody can say what they mean."""
-    return [
-        param
-        for param in of_kind("generate")
-        if (record := param.values[0])["streaming"] is streaming
-        and record["expected"]
-        and "error" not in record["expected"]
-    ]
-
-
-def sampled(part: int) -> list[Any]:
-    return [param for param in answered(True) if int(param.id, 16) % part == 0]
-
-
-def body_of(record: dict[str, Any]) -> bytes:
-    body: str = record["response_body"]
-    return body.encode()
-
-
-def read_whole(record: dict[str, Any]) -> Response:
-    answer = dialect.read_response(CHAT, body_of(record), PLAIN)
-    assert isinstance(answer, Response)
-    return answer
-
-
-def read_stream(*pieces: bytes) -> list[Chunk]:
-    reader = dialect.reader(STREAMED, PLAIN)
-    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
-    return chunks + reader.end()
-
-
-def folded(*pieces: bytes) -> Response:
-    answer = fold(read_stream(*pieces))
-    assert isinstance(answer, Response)
-    return answer
-
-
-def said(answer: Response) -> list[dict[str, Any]]:
-    return [
-        {
-            "text": choice.text,
-            "tool_calls": [{"name": call.name, "args": call.parsed()} for call in choice.tool_calls],
-            "reasoning": choice.reasoning,
-            "refusal": choice.refusal,
-            "finish_reason": choice.finish_reason,
-            "native_finish_reason": choice.native_finish_reason,
-        }
-        for choice in answer.choices
-    ]
+RECORDS = [*lines("gemini"), *lines("vertex")]
+ANSWERS = [record for record in RECORDS if record["kind"] == "generate" and is_answer(record)]
+WHOLE = params(record for record in ANSWERS if not record["streaming"])
+STREAMS = params(record for record in ANSWERS if record["streaming"])
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return {
-        "choices": said(answer),
-        "input_tokens": answer.usage.input_tokens,
-        "output_tokens": answer.usage.output_tokens,
-        "cached_tokens": answer.usage.cache_read_tokens,
-        "cache_write_tokens": answer.usage.cache_write_tokens,
-        "reasoning_tokens": answer.usage.reasoning_tokens,
-        "model": answer.model,
-    }
+    return {"choices": [said(choice) for choice in answer.choices], "model": answer.model} | counts(answer.usage)
 
 
-def expected(record: dict[str, Any]) -> dict[str, Any]:
+def expected(record: Record) -> dict[str, Any]:
     told = {name: record["expected"][name] for name in facts(Response())}
-    # What was not sent is unknown to us, not nothing.
-    for ours, theirs in (
-        ("input_tokens", ("promptTokenCount", "toolUsePromptTokenCount")),
-        ("output_tokens", ("candidatesTokenCount", "thoughtsTokenCount")),
-        ("cached_tokens", ("cachedContentTokenCount",)),
-        ("reasoning_tokens", ("thoughtsTokenCount",)),
-        ("cache_write_tokens", ()),
-    ):
-        if not any(name in record["response_body"] for name in theirs):
-            assert told[ours] in (0, None)
-            told[ours] = None
-    told["model"] = told["model"] or ""
-    return told
+    return without_unsent(told, record, SENT_AS) | {"model": told["model"] or ""}
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_whole_answers_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
     """
     Text, calls, reasoning, reasons and tokens of a whole answer are those of the provider's SDK.
     """
-    assert expected(record) == facts(read_whole(record))
+    assert expected(record) == facts(wire.read_whole(record))
 
 
-@pytest.mark.parametrize("record", answered(streaming=True))
-def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", STREAMS)
+def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     """
     A folded stream, events or an array, says what the provider's SDK accumulates from it.
     """
-    told, read = expected(record), facts(folded(body_of(record)))
+    told, read = expected(record), facts(wire.folded(body_of(record)))
     if "partialArgs" in record["response_body"]:
         # The SDK leaves these to the caller, who finds no arguments in the call.
         for call in read["choices"][0]["tool_calls"]:
@@ -162,14 +93,18 @@ def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [p for p in of_kind("generate") if p.values[0]["expected"] is None and p.values[0]["response_status"] == 200],
+    [
+        p
+        for p in of_kind(RECORDS, "generate")
+        if p.values[0]["expected"] is None and p.values[0]["response_status"] == 200
+    ],
 )
-def test_answers_in_numbers_are_read(record: dict[str, Any]) -> None:
+def test_answers_in_numbers_are_read(record: Record) -> None:
     """
     An answer that writes numbers for names says what it says, and ends with a reason.
     """
     candidates = json.loads(record["response_body"])["candidates"]
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
 
     for candidate, choice in zip(candidates, answer.choices, strict=True):
         parts = candidate["content"].get("parts", [])
@@ -181,48 +116,42 @@ def test_answers_in_numbers_are_read(record: dict[str, Any]) -> None:
         assert choice.finish_reason in ("stop", "length", "tool_calls")
 
 
-@pytest.mark.parametrize("record", [p for p in sampled(SPLIT_SAMPLE) if len(body_of(p.values[0])) <= SPLIT_BYTES])
-def test_a_stream_means_the_same_wherever_it_is_cut(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-    whole = read_stream(body)
-
-    for cut in range(1, len(body)):
-        assert whole == read_stream(body[:cut], body[cut:]), cut
+    same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
-def test_a_stream_means_the_same_byte_by_byte(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-
-    assert read_stream(body) == read_stream(*(body[at : at + 1] for at in range(len(body))))
+    same_bytewise(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
-def test_a_stream_that_breaks_off_is_no_answer(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+def test_a_stream_that_breaks_off_is_no_answer(record: Record) -> None:
     """
     Without the end of its last event, no stream is taken for whole.
     """
     body = body_of(record).rstrip().rstrip(b"]").rstrip()
 
     with pytest.raises(GatewayError) as caught:
-        read_stream(body[:-1])
+        wire.read_stream(body[:-1])
     assert "truncated" == caught.value.outcome
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_written_answers_read_as_they_did(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_written_answers_read_as_they_did(record: Record) -> None:
     """
     An answer written again is a response of Google's types, and says what it said, signatures and citations included.
     """
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
     written = json.dumps(dialect.write_response(answer))
-    again = dialect.read_response(CHAT, written.encode(), PLAIN)
+    again = dialect.read_response(wire.chat, written.encode(), PLAIN)
 
     assert isinstance(again, Response)
     assert facts(answer) == facts(again)
@@ -231,23 +160,22 @@ def test_written_answers_read_as_they_did(record: dict[str, Any]) -> None:
     validated(written)
 
 
-@pytest.mark.parametrize("record", answered(streaming=True))
-def test_written_streams_read_as_they_did(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", STREAMS)
+def test_written_streams_read_as_they_did(record: Record) -> None:
     """
     A stream written again says what it said, signatures included, and is made of responses of Google's types.
     """
-    writer = dialect.writer(STREAMED)
-    chunks = read_stream(body_of(record))
-    written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+    chunks = wire.read_stream(body_of(record))
+    written = wire.written(chunks)
 
-    assert facts(folded(body_of(record))) == facts(folded(written))
+    assert facts(wire.folded(body_of(record))) == facts(wire.folded(written))
     signed = [signature for signature in signatures(record) if signature.encode() not in written]
     assert [] == signed
     for event in written.decode().removesuffix("\r\n\r\n").split("\r\n\r\n"):
         validated(event.removeprefix("data: "))
 
 
-def signatures(record: dict[str, Any]) -> list[str]:
+def signatures(record: Record) -> list[str]:
     body = body_of(record).decode()
     events = (
         json.loads(body) if body.lstrip()[:1] == "[" else [json.loads(e[6:]) for e in body.split("\n") if e.strip()]
@@ -267,29 +195,27 @@ def validated(written: str) -> None:
     types.GenerateContentResponse.model_validate_json(written)
 
 
-@pytest.mark.parametrize("record", answered(streaming=False))
-def test_whole_answers_can_be_streamed(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", WHOLE)
+def test_whole_answers_can_be_streamed(record: Record) -> None:
     """
     A whole answer, given as one chunk or in pieces, is written as a stream that says the same.
     """
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
     for chunks in ([Chunk(whole=answer)], explode(answer)):
-        writer = dialect.writer(STREAMED)
-        written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+        written = wire.written(chunks)
 
         # Google's clients expect a model; where none was named, it is the one that was asked.
-        assert facts(answer) | {"model": answer.model or STREAMED.model} == facts(folded(written))
+        assert facts(answer) | {"model": answer.model or wire.streamed.model} == facts(wire.folded(written))
 
 
-@pytest.mark.parametrize("record", [*answered(streaming=False), *answered(streaming=True)])
-def test_the_next_turn_gives_back_what_the_model_said(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", [*WHOLE, *STREAMS])
+def test_the_next_turn_gives_back_what_the_model_said(record: Record) -> None:
     """
     A message of the model, appended to the conversation, goes out again with each of its parts, unchanged and in order.
     """
     whole = not record["streaming"]
-    answer = read_whole(record) if whole else folded(body_of(record))
-    messages = [{"role": "user", "content": "?"}, answer.message]
-    written = json.loads(dialect.write_request(Request("chat", "gemini-2.5-pro", {"messages": messages}), PLAIN).body)
+    answer = wire.read(record)
+    written = wire.next_turn(answer, "gemini-2.5-pro")
 
     parts = written["contents"][1]["parts"] if len(written["contents"]) > 1 else []
     if whole:
@@ -299,7 +225,7 @@ def test_the_next_turn_gives_back_what_the_model_said(record: dict[str, Any]) ->
     assert [] == [s for s in signatures_of(record) if s not in json.dumps(parts)]
 
 
-def signatures_of(record: dict[str, Any]) -> list[str]:
+def signatures_of(record: Record) -> list[str]:
     return signatures(record) if record["streaming"] else []
 
 
@@ -397,15 +323,15 @@ def lowered(schema: Any) -> Any:
     return out
 
 
-REQUESTS = [
-    pytest.param(record, id=record["id"])
-    for record in records()
+REQUESTS = params(
+    record
+    for record in RECORDS
     if record["kind"] == "generate" and record["response_status"] == 200 and record["request_json"]
-]
+)
 
 
 @pytest.mark.parametrize("record", REQUESTS)
-def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
+def test_requests_pass_through_openais_shape(record: Record) -> None:
     """
     A recorded request, read into OpenAI's shape and written again, is the same request.
     """
@@ -419,29 +345,25 @@ def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
 # --- errors, embeddings, models ---------------------------------------------------------------------------------------
 
 
-def failed() -> list[Any]:
-    if not CORPUS.exists():
-        return []
-    entries = json.loads((CORPUS / "errors.json").read_text())
-    return [
-        pytest.param(entry, id=entry.get("id", f"{entry['status']}-{entry['category']}"))
-        for entry in entries
-        if entry["provider"] in ("gemini", "vertex") and entry.get("kind", "generate") == "generate"
-    ]
+FAILED = [
+    entry
+    for entry in errors()
+    if entry["provider"] in ("gemini", "vertex") and entry.get("kind", "generate") == "generate"
+]
 
 
-@pytest.mark.parametrize("entry", failed())
-def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
+@pytest.mark.parametrize("entry", params(FAILED, lambda e: e.get("id", f"{e['status']}-{e['category']}")))
+def test_errors_are_what_they_mean(entry: Record) -> None:
     """
     A recorded error is of the class that it means, in a response as in a stream, and keeps message, status and code.
     """
     body = json.dumps(entry["body"]).encode()
     error = dialect.read_error(entry["status"], entry["headers"], body)
     with pytest.raises(GatewayError) as caught:
-        read_stream(b"data: " + body + b"\r\n\r\n")
+        wire.read_stream(b"data: " + body + b"\r\n\r\n")
 
     told = entry["body"]["error"]
-    meant = MEANT.get(entry["category"], BadRequest)
+    meant = MEANT[entry["category"]]
     if "token count" in told["message"]:
         meant = ContextWindowExceeded
     assert meant is type(error) is type(caught.value)
@@ -449,8 +371,8 @@ def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
     assert (entry["status"], told["status"]) == (error.status, error.code)
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind("generate") if p.values[0]["response_status"] != 200])
-def test_recorded_failures_raise(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "generate") if p.values[0]["response_status"] != 200])
+def test_recorded_failures_raise(record: Record) -> None:
     """
     A recorded failure never becomes an answer, also where it stands in place of a stream or of an answer.
     """
@@ -459,13 +381,13 @@ def test_recorded_failures_raise(record: dict[str, Any]) -> None:
 
     assert not error.again or "RateLimited" == type(error).__name__
     with pytest.raises(type(error)):
-        dialect.read_response(CHAT, body, PLAIN)
+        dialect.read_response(wire.chat, body, PLAIN)
     with pytest.raises(type(error)):
-        read_stream(body)
+        wire.read_stream(body)
 
 
-@pytest.mark.parametrize("record", of_kind("embeddings"))
-def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has a vector for each input.
     """
@@ -481,13 +403,13 @@ def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None
     told = record["expected"]
     if told:
         assert (told["vectors"], {told["dimensions"]}) == (len(answer.vectors), {len(v) for v in answer.vectors})
-    again = dialect.read_response(request, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
+    again = wire.again(answer, request)
     assert isinstance(again, Embeddings)
     assert answer.vectors == again.vectors
 
 
-@pytest.mark.parametrize("record", of_kind("models"))
-def test_lists_of_models_are_read(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", of_kind(RECORDS, "models"))
+def test_lists_of_models_are_read(record: Record) -> None:
     """
     A recorded list of models names each of them, in order, without the folder it stands in.
     """
@@ -496,5 +418,5 @@ def test_lists_of_models_are_read(record: dict[str, Any]) -> None:
     assert isinstance(models, Models)
     told = json.loads(record["response_body"])["models"]
     assert [(m["name"].split("/")[1], m["inputTokenLimit"]) for m in told] == [(m.id, m.context_window) for m in models]
-    again = dialect.read_response(Request("models"), json.dumps(dialect.write_response(models)).encode(), PLAIN)
+    again = wire.again(models, Request("models"))
     assert models.data == again.data  # type: ignore[attr-defined]
