@@ -2,113 +2,69 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from llmgate.dialects.base import Quirks
 from llmgate.dialects.bedrock import Bedrock
-from llmgate.errors import AuthenticationFailed, BadRequest, GatewayError, ModelNotFound, PermissionDenied
+from llmgate.errors import GatewayError
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Embeddings, Response, explode, fold
 
-CORPUS = Path(__file__).parents[2] / "../shared/corpus"
+from .corpus import (
+    CATEGORIES,
+    PLAIN,
+    Record,
+    Wire,
+    body_of,
+    calls_are_numbered,
+    counts,
+    errors,
+    lines,
+    needed,
+    of_kind,
+    one_in,
+    params,
+    said,
+    same_bytewise,
+    same_wherever_cut,
+    short,
+    without_unsent,
+)
 
-pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not here")
+pytestmark = needed
 
 dialect = Bedrock()
-CHAT, STREAMED, PLAIN = Request("chat", "m"), Request("chat", "m", stream=True), Quirks()
+wire = Wire(dialect, "m")
 
 SPLIT_SAMPLE, SPLIT_BYTES = 2, 8000  # one stream of two, if it is short, is cut everywhere
 BYTE_SAMPLE = 2  # one stream of two is read byte by byte
 
-MEANT: dict[str, type[GatewayError]] = {
-    "auth": AuthenticationFailed,
-    "invalid_request": BadRequest,
-    "model_not_found": ModelNotFound,
-    "permission": PermissionDenied,
+SENT_AS = {
+    "input_tokens": ('"inputTokens"',),
+    # The two are sent together.
+    "output_tokens": ('"inputTokens"',),
+    "cached_tokens": ("cacheReadInputTokens",),
+    "cache_write_tokens": ("cacheWriteInputTokens",),
+    # Bedrock never says how much was thought.
+    "reasoning_tokens": (),
 }
 
-
-@cache
-def records() -> list[dict[str, Any]]:
-    if not CORPUS.exists():
-        return []
-    found = [json.loads(line) for line in (CORPUS / "bedrock.jsonl").read_text().splitlines()]
-    return [record for record in found if record["kind"] in ("converse", "embeddings")]
-
-
-def of_kind(kind: str, **wanted: Any) -> list[Any]:
-    return [
-        pytest.param(record, id=record["id"])
-        for record in records()
-        if record["kind"] == kind and wanted.items() <= record.items()
-    ]
-
-
-WHOLE = of_kind("converse", streaming=False, response_status=200)
-STREAMS = of_kind("converse", streaming=True, response_status=200)
-
-
-def sampled(part: int) -> list[Any]:
-    return [param for param in STREAMS if int(param.id, 16) % part == 0]
-
-
-def body_of(record: dict[str, Any]) -> bytes:
-    body = record["response_body"]
-    return base64.b64decode(body) if record["response_body_encoding"] == "base64" else body.encode()
-
-
-def read_whole(record: dict[str, Any]) -> Response:
-    answer = dialect.read_response(CHAT, body_of(record), PLAIN)
-    assert isinstance(answer, Response)
-    return answer
-
-
-def read_stream(*pieces: bytes) -> list[Chunk]:
-    reader = dialect.reader(STREAMED, PLAIN)
-    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
-    return chunks + reader.end()
-
-
-def folded(*pieces: bytes) -> Response:
-    answer = fold(read_stream(*pieces))
-    assert isinstance(answer, Response)
-    return answer
+RECORDS = lines("bedrock")
+CONVERSED = [record for record in RECORDS if record["kind"] == "converse" and record["response_status"] == 200]
+WHOLE = params(record for record in CONVERSED if record["streaming"] is False)
+STREAMS = params(record for record in CONVERSED if record["streaming"] is True)
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "tool_calls": [{"name": call.name, "args": call.parsed()} for call in answer.tool_calls],
-        "reasoning": answer.reasoning,
-        "refusal": answer.refusal,
-        "finish_reason": answer.finish_reason,
-        "native_finish_reason": answer.choices[0].native_finish_reason,
-        "input_tokens": answer.usage.input_tokens,
-        "output_tokens": answer.usage.output_tokens,
-        "cached_tokens": answer.usage.cache_read_tokens,
-        "cache_write_tokens": answer.usage.cache_write_tokens,
-        "reasoning_tokens": answer.usage.reasoning_tokens,
-    }
+    return said(answer.choices[0]) | counts(answer.usage)
 
 
-def expected(record: dict[str, Any]) -> dict[str, Any]:
+def expected(record: Record) -> dict[str, Any]:
     told = {name: value for name, value in record["expected"].items() if name != "choices"}
-    body = body_of(record)
-    # What was not sent is unknown to us, not nothing; Bedrock never says how much was thought.
-    told["reasoning_tokens"] = None
-    for ours, theirs in (("cached_tokens", b"cacheReadInputTokens"), ("cache_write_tokens", b"cacheWriteInputTokens")):
-        if theirs not in body:
-            told[ours] = None
-    if b'"inputTokens"' not in body:
-        told["input_tokens"] = told["output_tokens"] = None
-    return told
+    return without_unsent(told, record, SENT_AS)
 
 
 def known(params: list[Any]) -> list[Any]:
@@ -117,67 +73,55 @@ def known(params: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("record", known(WHOLE))
-def test_whole_answers_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
     """
     Text, calls, reasoning, reasons and tokens of a whole answer are those of the provider's SDK.
     """
-    assert expected(record) == facts(read_whole(record))
+    assert expected(record) == facts(wire.read_whole(record))
 
 
 @pytest.mark.parametrize("record", [p for p in WHOLE if not p.values[0]["expected"]])
-def test_whole_answers_that_nobody_explains_are_read(record: dict[str, Any]) -> None:
+def test_whole_answers_that_nobody_explains_are_read(record: Record) -> None:
     """
     An answer of which no SDK says what it means is an answer all the same.
     """
     content = json.loads(record["response_body"])["output"]["message"]["content"]
-    answer = read_whole(record)
+    answer = wire.read_whole(record)
 
     assert "".join(block.get("text", "") for block in content) == answer.text
     assert [b["toolUse"]["toolUseId"] for b in content if "toolUse" in b] == [call.id for call in answer.tool_calls]
 
 
 @pytest.mark.parametrize("record", known(STREAMS))
-def test_streams_say_what_the_sdk_reads(record: dict[str, Any]) -> None:
+def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     """
     A folded stream says what the provider's SDK accumulates from it.
     """
-    assert expected(record) == facts(folded(body_of(record)))
+    assert expected(record) == facts(wire.folded(body_of(record)))
 
 
-@pytest.mark.parametrize("record", [p for p in sampled(SPLIT_SAMPLE) if len(body_of(p.values[0])) <= SPLIT_BYTES])
-def test_a_stream_means_the_same_wherever_it_is_cut(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-    whole = read_stream(body)
-
-    for cut in range(1, len(body)):
-        assert whole == read_stream(body[:cut], body[cut:]), cut
+    same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", sampled(BYTE_SAMPLE))
-def test_a_stream_means_the_same_byte_by_byte(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    body = body_of(record)
-
-    assert read_stream(body) == read_stream(*(body[at : at + 1] for at in range(len(body))))
+    same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
-def test_tool_calls_are_numbered_from_zero(record: dict[str, Any]) -> None:
+def test_tool_calls_are_numbered_from_zero(record: Record) -> None:
     """
     Whatever blocks stand between them, tool calls of a stream are numbered 0, 1, 2, and each begins with id and name.
     """
-    first: dict[int, tuple[str, str]] = {}
-    for chunk in read_stream(body_of(record)):
-        for call in chunk.tool_calls:
-            first.setdefault(call.index, (call.id, call.name))
-
-    assert list(range(len(first))) == list(first)
-    assert all(id and name for id, name in first.values())
+    calls_are_numbered(wire.read_stream(body_of(record)))
 
 
 def boto_reads(stream: bytes) -> list[dict[str, Any]]:
@@ -216,41 +160,39 @@ def boto_folds(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("record", STREAMS)
-def test_written_streams_are_what_the_sdk_reads(record: dict[str, Any]) -> None:
+def test_written_streams_are_what_the_sdk_reads(record: Record) -> None:
     """
     A stream written again is one to Amazon's SDK, and says what it said.
     """
     pytest.importorskip("botocore")
-    writer = dialect.writer(STREAMED)
-    chunks = read_stream(body_of(record))
-    written = b"".join(writer.feed(chunk) for chunk in chunks) + writer.end()
+    chunks = wire.read_stream(body_of(record))
+    written = wire.written(chunks)
 
     told = boto_folds(boto_reads(body_of(record)))
     # Whoever wants to write a usage that nobody sent writes zeros.
     told.setdefault("usage", {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0})
     assert told == boto_folds(boto_reads(written))
-    again = folded(written)
+    again = wire.folded(written)
     assert (fold(chunks).choices[0].extra, fold(chunks).citations) == (again.choices[0].extra, again.citations)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("record", WHOLE)
-def test_written_answers_say_the_same(record: dict[str, Any]) -> None:
+def test_written_answers_say_the_same(record: Record) -> None:
     """
     An answer written again, whole or as a stream, reads as it did.
     """
-    answer = read_whole(record)
-    again = dialect.read_response(CHAT, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
+    answer = wire.read_whole(record)
+    again = wire.again(answer)
 
     assert isinstance(again, Response)
     assert (facts(answer), answer.choices) == (facts(again), again.choices)
     for chunks in ([Chunk(whole=answer)], explode(answer)):
-        writer = dialect.writer(STREAMED)
-        streamed = folded(b"".join(writer.feed(chunk) for chunk in chunks) + writer.end())
+        streamed = wire.folded(wire.written(chunks))
         assert facts(answer) == facts(streamed)
 
 
 @pytest.mark.parametrize("record", known(WHOLE))
-def test_written_answers_are_what_the_sdk_reads(record: dict[str, Any]) -> None:
+def test_written_answers_are_what_the_sdk_reads(record: Record) -> None:
     """
     An answer written again is one to Amazon's SDK, with the content that the recorded one has to it.
     """
@@ -266,7 +208,7 @@ def test_written_answers_are_what_the_sdk_reads(record: dict[str, Any]) -> None:
         told: dict[str, Any] = RestJSONParser().parse({"status_code": 200, "headers": {}, "body": body}, shape)
         return told
 
-    told, again = parsed(body_of(record)), parsed(json.dumps(dialect.write_response(read_whole(record))).encode())
+    told, again = parsed(body_of(record)), parsed(json.dumps(dialect.write_response(wire.read_whole(record))).encode())
     assert told["stopReason"] == again["stopReason"]
     assert [told["usage"][name] for name in COUNTS] == [again["usage"][name] for name in COUNTS]
     calls = [[b["toolUse"] for b in t["output"]["message"]["content"] if "toolUse" in b] for t in (told, again)]
@@ -280,18 +222,18 @@ COUNTS = ("inputTokens", "outputTokens")
 
 
 @pytest.mark.parametrize("record", [*WHOLE, *STREAMS])
-def test_the_next_turn_holds_what_was_signed(record: dict[str, Any]) -> None:
+def test_the_next_turn_holds_what_was_signed(record: Record) -> None:
     """
     The message of an answer, sent back, holds every signed thought and every call of the recorded one.
     """
     if record["streaming"]:
-        answer = folded(body_of(record))
+        answer = wire.folded(body_of(record))
         signed = [event["contentBlockDelta"]["delta"] for event in raws(record) if "contentBlockDelta" in event]
         signatures = [
             d["reasoningContent"]["signature"] for d in signed if "signature" in d.get("reasoningContent", {})
         ]
     else:
-        answer = read_whole(record)
+        answer = wire.read_whole(record)
         content = json.loads(record["response_body"])["output"]["message"]["content"]
         thoughts = [block["reasoningContent"]["reasoningText"] for block in content if "reasoningContent" in block]
         signatures = [thought["signature"] for thought in thoughts if thought.get("signature")]
@@ -305,8 +247,8 @@ def test_the_next_turn_holds_what_was_signed(record: dict[str, Any]) -> None:
     assert [call.id for call in answer.tool_calls] == [c["toolUseId"] for c in calls if c.get("type") is None]
 
 
-def raws(record: dict[str, Any]) -> list[Any]:
-    return [chunk.raw for chunk in read_stream(body_of(record))]
+def raws(record: Record) -> list[Any]:
+    return [chunk.raw for chunk in wire.read_stream(body_of(record))]
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -335,7 +277,7 @@ def normal(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("record", [p for p in [*WHOLE, *STREAMS] if p.values[0]["request_json"]])
-def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
+def test_requests_pass_through_openais_shape(record: Record) -> None:
     """
     A recorded request, read into OpenAI's shape and written again, is the same request.
     """
@@ -346,8 +288,8 @@ def test_requests_pass_through_openais_shape(record: dict[str, Any]) -> None:
     assert normal(record["request_json"]) == normal(json.loads(written.body))
 
 
-@pytest.mark.parametrize("record", of_kind("embeddings"))
-def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has a vector for each input.
     """
@@ -361,34 +303,29 @@ def test_embeddings_are_read_and_asked_for_again(record: dict[str, Any]) -> None
     assert isinstance(answer, Embeddings)
     assert len(request.body["input"]) == len(answer.vectors)
     assert all(isinstance(number, float) for vector in answer.vectors for number in vector)
-    again = dialect.read_response(request, json.dumps(dialect.write_response(answer)).encode(), PLAIN)
-    assert answer == again
+    assert answer == wire.again(answer, request)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def failed() -> list[Any]:
-    if not CORPUS.exists():
-        return []
-    entries = json.loads((CORPUS / "errors.json").read_text())
-    return [pytest.param(entry, id=entry["id"]) for entry in entries if entry["provider"] == "bedrock"]
+FAILED = [entry for entry in errors() if entry["provider"] == "bedrock"]
 
 
-@pytest.mark.parametrize("entry", failed())
-def test_errors_are_what_they_mean(entry: dict[str, Any]) -> None:
+@pytest.mark.parametrize("entry", params(FAILED))
+def test_errors_are_what_they_mean(entry: Record) -> None:
     """
     A recorded error is of the class that it means, and keeps its message and the name of its exception.
     """
     error = dialect.read_error(entry["status"], entry["headers"], json.dumps(entry["body"]).encode())
 
-    assert MEANT[entry["category"]] is type(error)
+    assert CATEGORIES[entry["category"]] is type(error)
     assert (entry["status"], entry["body"]["message"]) == (error.status, error.message)
     assert entry["headers"].get("x-amzn-errortype", "").partition(":")[0] == (error.code or "")
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind("converse") if p.values[0]["response_status"] != 200])
-def test_recorded_failures_raise(record: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "converse") if p.values[0]["response_status"] != 200])
+def test_recorded_failures_raise(record: Record) -> None:
     """
     A recorded failure is one of the request or of the key, and never becomes an answer, not in place of a stream either.
     """
@@ -399,6 +336,6 @@ def test_recorded_failures_raise(record: dict[str, Any]) -> None:
     assert record["response_status"] == error.status
     assert not error.again
     with pytest.raises(GatewayError):
-        dialect.read_response(CHAT, body, PLAIN)
+        dialect.read_response(wire.chat, body, PLAIN)
     with pytest.raises(GatewayError):
-        read_stream(body)
+        wire.read_stream(body)
