@@ -15,28 +15,10 @@ from llmgate.errors import GatewayError
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Response, explode, fold
 
-from .corpus import (
-    PLAIN,
-    Record,
-    Wire,
-    body_of,
-    calls_are_numbered,
-    categories,
-    counts,
-    errors,
-    is_answer,
-    lines,
-    needed,
-    one_in,
-    params,
-    said,
-    same_bytewise,
-    same_wherever_cut,
-    short,
-    without_unsent,
-)
+from . import corpus
+from .corpus import PLAIN, Record, Wire, body_of, params
 
-pytestmark = needed
+pytestmark = corpus.needed
 
 dialect = AnthropicMessages()
 wire = Wire(dialect, "claude")
@@ -44,7 +26,7 @@ wire = Wire(dialect, "claude")
 SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is cut everywhere
 BYTE_SAMPLE = 4  # one stream of four is read byte by byte
 
-CATEGORIES = categories(
+CATEGORIES = corpus.categories(
     "auth",
     "context_length",
     "insufficient_quota",
@@ -60,20 +42,24 @@ SENT_AS = {
     "reasoning_tokens": ("thinking_tokens",),
 }
 
-RECORDS = [record for record in (*lines("anthropic"), *lines("vertex")) if record["kind"] == "messages"]
-WHOLE = params(record for record in RECORDS if is_answer(record) and not record["streaming"])
-STREAMS = params(record for record in RECORDS if is_answer(record) and record["streaming"])
+RECORDS = [record for record in (*corpus.lines("anthropic"), *corpus.lines("vertex")) if record["kind"] == "messages"]
+WHOLE = params(record for record in RECORDS if corpus.is_answer(record) and not record["streaming"])
+STREAMS = params(record for record in RECORDS if corpus.is_answer(record) and record["streaming"])
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return said(answer.choices[0]) | counts(answer.usage) | {"citations": answer.citations, "model": answer.model}
+    return (
+        corpus.said(answer.choices[0])
+        | corpus.counts(answer.usage)
+        | {"citations": answer.citations, "model": answer.model}
+    )
 
 
 def expected(record: Record) -> dict[str, Any]:
     told: dict[str, Any] = {name: value for name, value in record["expected"].items() if name != "choices"}
     # An address that is cited twice is given once.
     told["citations"] = list(dict.fromkeys(told["citations"]))
-    return without_unsent(told, record, SENT_AS)
+    return corpus.without_unsent(told, record, SENT_AS)
 
 
 @pytest.mark.parametrize("record", WHOLE)
@@ -92,20 +78,20 @@ def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     assert expected(record) == facts(wire.folded(body_of(record)))
 
 
-@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
 def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    same_wherever_cut(wire.read_stream, body_of(record))
+    corpus.same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
 def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    same_bytewise(wire.read_stream, body_of(record))
+    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
@@ -113,7 +99,7 @@ def test_tool_calls_are_numbered_from_zero(record: Record) -> None:
     """
     Whatever blocks stand between them, tool calls of a stream are numbered 0, 1, 2, and each begins with id and name.
     """
-    calls_are_numbered(wire.read_stream(body_of(record)))
+    corpus.calls_are_numbered(wire.read_stream(body_of(record)))
 
 
 @pytest.mark.parametrize("record", WHOLE)
@@ -243,7 +229,7 @@ def test_requests_pass_through_openais_shape(data: dict[str, Any]) -> None:
     assert normal(data) == normal(json.loads(dialect.write_request(request, PLAIN).body))
 
 
-FAILED = [entry for entry in errors() if entry["provider"] == "anthropic" and entry["category"] in CATEGORIES]
+FAILED = [entry for entry in corpus.errors() if entry["provider"] == "anthropic" and entry["category"] in CATEGORIES]
 
 
 @pytest.mark.parametrize("entry", params(FAILED, lambda e: e.get("id", f"{e['status']}-{e['category']}")))
@@ -282,7 +268,7 @@ def test_recorded_failures_raise(record: Record) -> None:
     assert type(error) in CATEGORIES.values()
 
 
-@pytest.mark.parametrize("record", params(record for record in lines("anthropic") if record["kind"] == "models"))
+@pytest.mark.parametrize("record", params(record for record in corpus.lines("anthropic") if record["kind"] == "models"))
 def test_lists_of_models_are_read(record: Record) -> None:
     """
     A recorded list of models names each of them, in order.

@@ -13,28 +13,10 @@ from llmgate.errors import GatewayError
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Embeddings, Response, explode, fold
 
-from .corpus import (
-    CATEGORIES,
-    PLAIN,
-    Record,
-    Wire,
-    body_of,
-    calls_are_numbered,
-    counts,
-    errors,
-    lines,
-    needed,
-    of_kind,
-    one_in,
-    params,
-    said,
-    same_bytewise,
-    same_wherever_cut,
-    short,
-    without_unsent,
-)
+from . import corpus
+from .corpus import PLAIN, Record, Wire, body_of, params
 
-pytestmark = needed
+pytestmark = corpus.needed
 
 dialect = Bedrock()
 wire = Wire(dialect, "m")
@@ -52,19 +34,19 @@ SENT_AS = {
     "reasoning_tokens": (),
 }
 
-RECORDS = lines("bedrock")
+RECORDS = corpus.lines("bedrock")
 CONVERSED = [record for record in RECORDS if record["kind"] == "converse" and record["response_status"] == 200]
 WHOLE = params(record for record in CONVERSED if record["streaming"] is False)
 STREAMS = params(record for record in CONVERSED if record["streaming"] is True)
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return said(answer.choices[0]) | counts(answer.usage)
+    return corpus.said(answer.choices[0]) | corpus.counts(answer.usage)
 
 
 def expected(record: Record) -> dict[str, Any]:
     told = {name: value for name, value in record["expected"].items() if name != "choices"}
-    return without_unsent(told, record, SENT_AS)
+    return corpus.without_unsent(told, record, SENT_AS)
 
 
 def known(params: list[Any]) -> list[Any]:
@@ -100,20 +82,20 @@ def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     assert expected(record) == facts(wire.folded(body_of(record)))
 
 
-@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
 def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    same_wherever_cut(wire.read_stream, body_of(record))
+    corpus.same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
 def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    same_bytewise(wire.read_stream, body_of(record))
+    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
@@ -121,7 +103,7 @@ def test_tool_calls_are_numbered_from_zero(record: Record) -> None:
     """
     Whatever blocks stand between them, tool calls of a stream are numbered 0, 1, 2, and each begins with id and name.
     """
-    calls_are_numbered(wire.read_stream(body_of(record)))
+    corpus.calls_are_numbered(wire.read_stream(body_of(record)))
 
 
 def boto_reads(stream: bytes) -> list[dict[str, Any]]:
@@ -288,7 +270,7 @@ def test_requests_pass_through_openais_shape(record: Record) -> None:
     assert normal(record["request_json"]) == normal(json.loads(written.body))
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "embeddings"))
 def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has a vector for each input.
@@ -309,7 +291,7 @@ def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-FAILED = [entry for entry in errors() if entry["provider"] == "bedrock"]
+FAILED = [entry for entry in corpus.errors() if entry["provider"] == "bedrock"]
 
 
 @pytest.mark.parametrize("entry", params(FAILED))
@@ -319,12 +301,14 @@ def test_errors_are_what_they_mean(entry: Record) -> None:
     """
     error = dialect.read_error(entry["status"], entry["headers"], json.dumps(entry["body"]).encode())
 
-    assert CATEGORIES[entry["category"]] is type(error)
+    assert corpus.CATEGORIES[entry["category"]] is type(error)
     assert (entry["status"], entry["body"]["message"]) == (error.status, error.message)
     assert entry["headers"].get("x-amzn-errortype", "").partition(":")[0] == (error.code or "")
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "converse") if p.values[0]["response_status"] != 200])
+@pytest.mark.parametrize(
+    "record", [p for p in corpus.of_kind(RECORDS, "converse") if p.values[0]["response_status"] != 200]
+)
 def test_recorded_failures_raise(record: Record) -> None:
     """
     A recorded failure is one of the request or of the key, and never becomes an answer, not in place of a stream either.

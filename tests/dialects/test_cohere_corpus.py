@@ -13,27 +13,10 @@ from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Embeddings, Models, RawResponse, Response, explode, fold
 from llmgate.types.usage import Usage
 
-from .corpus import (
-    CATEGORIES,
-    PLAIN,
-    Record,
-    Wire,
-    body_of,
-    counts,
-    errors,
-    lines,
-    needed,
-    of_kind,
-    one_in,
-    params,
-    said,
-    same_bytewise,
-    same_wherever_cut,
-    short,
-    without_unsent,
-)
+from . import corpus
+from .corpus import PLAIN, Record, Wire, body_of, params
 
-pytestmark = needed
+pytestmark = corpus.needed
 
 dialect = Cohere()
 wire = Wire(dialect, "command-a")
@@ -41,7 +24,7 @@ wire = Wire(dialect, "command-a")
 SPLIT_SAMPLE, SPLIT_BYTES = 3, 8000  # one stream of three, if it is short, is cut everywhere
 BYTE_SAMPLE = 2  # one stream of two is read byte by byte
 
-RECORDS = lines("cohere")
+RECORDS = corpus.lines("cohere")
 ANSWERS = [record for record in RECORDS if record["kind"] == "chat" and "error" not in record["expected"]]
 WHOLE = params(record for record in ANSWERS if not record["streaming"])
 STREAMS = params(record for record in ANSWERS if record["streaming"])
@@ -49,13 +32,13 @@ SENT_AS = {"cached_tokens": ("cached_tokens",), "cache_write_tokens": (), "reaso
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    choices = [said(choice) for choice in answer.choices]
-    return {"choices": choices, "tool_plan": answer.choices[0].extra.get("tool_plan", "")} | counts(answer.usage)
+    choices = [corpus.said(choice) for choice in answer.choices]
+    return {"choices": choices, "tool_plan": answer.choices[0].extra.get("tool_plan", "")} | corpus.counts(answer.usage)
 
 
 def expected(record: Record) -> dict[str, Any]:
-    told = {name: record["expected"].get(name, "") for name in ("choices", "tool_plan", *counts(Usage()))}
-    return without_unsent(told, record, SENT_AS)
+    told = {name: record["expected"].get(name, "") for name in ("choices", "tool_plan", *corpus.counts(Usage()))}
+    return corpus.without_unsent(told, record, SENT_AS)
 
 
 @pytest.mark.parametrize("record", WHOLE)
@@ -74,20 +57,20 @@ def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     assert expected(record) == facts(wire.folded(body_of(record)))
 
 
-@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
 def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    same_wherever_cut(wire.read_stream, body_of(record))
+    corpus.same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
 def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    same_bytewise(wire.read_stream, body_of(record))
+    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
@@ -165,7 +148,7 @@ def normal(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None and (name, value) != ("stream", False)}
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "chat") if p.values[0]["request_json"]])
+@pytest.mark.parametrize("record", [p for p in corpus.of_kind(RECORDS, "chat") if p.values[0]["request_json"]])
 def test_requests_pass_through_openais_shape(record: Record) -> None:
     """
     A recorded request, read into OpenAI's shape and written again, is the same JSON; one of version 1 is refused.
@@ -185,7 +168,7 @@ def test_requests_pass_through_openais_shape(record: Record) -> None:
 # --- errors, embeddings, models, the rest -----------------------------------------------------------------------------
 
 
-FAILED = [entry for entry in errors() if entry["provider"] == "cohere"]
+FAILED = [entry for entry in corpus.errors() if entry["provider"] == "cohere"]
 
 
 @pytest.mark.parametrize("entry", params(FAILED, lambda e: f"{e['status']}-{e['id']}"))
@@ -200,11 +183,11 @@ def test_errors_are_what_they_mean(entry: Record) -> None:
     with pytest.raises(GatewayError) as streamed:
         wire.read_stream(body)
 
-    assert CATEGORIES[entry["category"]] is type(error) is type(whole.value) is type(streamed.value)
+    assert corpus.CATEGORIES[entry["category"]] is type(error) is type(whole.value) is type(streamed.value)
     assert (entry["status"], entry["body"]["message"][:20]) == (error.status, error.message[:20])
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "embeddings"))
 def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has a vector for each input.
@@ -223,7 +206,7 @@ def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     assert answer == wire.again(answer, request)
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "models"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "models"))
 def test_models_are_read(record: Record) -> None:
     """
     A recorded model is read, alone and in a list, with its window; written it is the same model.
@@ -239,7 +222,7 @@ def test_models_are_read(record: Record) -> None:
         assert [model.id for model in models] == [model.id for model in again]
 
 
-@pytest.mark.parametrize("record", [*of_kind(RECORDS, "rerank"), *of_kind(RECORDS, "audio")])
+@pytest.mark.parametrize("record", [*corpus.of_kind(RECORDS, "rerank"), *corpus.of_kind(RECORDS, "audio")])
 def test_what_openai_has_no_words_for_passes(record: Record) -> None:
     """
     A recorded reranking or transcription goes through as it is, in both directions.

@@ -14,28 +14,10 @@ from llmgate.errors import ContextWindowExceeded, GatewayError, RateLimited
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Embeddings, Models, Response, explode
 
-from .corpus import (
-    CATEGORIES,
-    PLAIN,
-    Record,
-    Wire,
-    body_of,
-    counts,
-    errors,
-    is_answer,
-    lines,
-    needed,
-    of_kind,
-    one_in,
-    params,
-    said,
-    same_bytewise,
-    same_wherever_cut,
-    short,
-    without_unsent,
-)
+from . import corpus
+from .corpus import PLAIN, Record, Wire, body_of, params
 
-pytestmark = needed
+pytestmark = corpus.needed
 
 dialect = Gemini()
 wire = Wire(dialect, "gemini")
@@ -44,7 +26,7 @@ SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is c
 BYTE_SAMPLE = 4  # one stream of four is read byte by byte
 
 # The one record of it names a quota per minute.
-MEANT = CATEGORIES | {"insufficient_quota": RateLimited}
+MEANT = corpus.CATEGORIES | {"insufficient_quota": RateLimited}
 SENT_AS = {
     "input_tokens": ("promptTokenCount", "toolUsePromptTokenCount"),
     "output_tokens": ("candidatesTokenCount", "thoughtsTokenCount"),
@@ -53,19 +35,21 @@ SENT_AS = {
     "cache_write_tokens": (),
 }
 
-RECORDS = [*lines("gemini"), *lines("vertex")]
-ANSWERS = [record for record in RECORDS if record["kind"] == "generate" and is_answer(record)]
+RECORDS = [*corpus.lines("gemini"), *corpus.lines("vertex")]
+ANSWERS = [record for record in RECORDS if record["kind"] == "generate" and corpus.is_answer(record)]
 WHOLE = params(record for record in ANSWERS if not record["streaming"])
 STREAMS = params(record for record in ANSWERS if record["streaming"])
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    return {"choices": [said(choice) for choice in answer.choices], "model": answer.model} | counts(answer.usage)
+    return {"choices": [corpus.said(choice) for choice in answer.choices], "model": answer.model} | corpus.counts(
+        answer.usage
+    )
 
 
 def expected(record: Record) -> dict[str, Any]:
     told = {name: record["expected"][name] for name in facts(Response())}
-    return without_unsent(told, record, SENT_AS) | {"model": told["model"] or ""}
+    return corpus.without_unsent(told, record, SENT_AS) | {"model": told["model"] or ""}
 
 
 @pytest.mark.parametrize("record", WHOLE)
@@ -95,7 +79,7 @@ def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     "record",
     [
         p
-        for p in of_kind(RECORDS, "generate")
+        for p in corpus.of_kind(RECORDS, "generate")
         if p.values[0]["expected"] is None and p.values[0]["response_status"] == 200
     ],
 )
@@ -116,23 +100,23 @@ def test_answers_in_numbers_are_read(record: Record) -> None:
         assert choice.finish_reason in ("stop", "length", "tool_calls")
 
 
-@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
 def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    same_wherever_cut(wire.read_stream, body_of(record))
+    corpus.same_wherever_cut(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
 def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    same_bytewise(wire.read_stream, body_of(record))
+    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
-@pytest.mark.parametrize("record", one_in(BYTE_SAMPLE, STREAMS))
+@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
 def test_a_stream_that_breaks_off_is_no_answer(record: Record) -> None:
     """
     Without the end of its last event, no stream is taken for whole.
@@ -347,7 +331,7 @@ def test_requests_pass_through_openais_shape(record: Record) -> None:
 
 FAILED = [
     entry
-    for entry in errors()
+    for entry in corpus.errors()
     if entry["provider"] in ("gemini", "vertex") and entry.get("kind", "generate") == "generate"
 ]
 
@@ -371,7 +355,9 @@ def test_errors_are_what_they_mean(entry: Record) -> None:
     assert (entry["status"], told["status"]) == (error.status, error.code)
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "generate") if p.values[0]["response_status"] != 200])
+@pytest.mark.parametrize(
+    "record", [p for p in corpus.of_kind(RECORDS, "generate") if p.values[0]["response_status"] != 200]
+)
 def test_recorded_failures_raise(record: Record) -> None:
     """
     A recorded failure never becomes an answer, also where it stands in place of a stream or of an answer.
@@ -386,7 +372,7 @@ def test_recorded_failures_raise(record: Record) -> None:
         wire.read_stream(body)
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "embeddings"))
 def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has a vector for each input.
@@ -408,7 +394,7 @@ def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     assert answer.vectors == again.vectors
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "models"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "models"))
 def test_lists_of_models_are_read(record: Record) -> None:
     """
     A recorded list of models names each of them, in order, without the folder it stands in.

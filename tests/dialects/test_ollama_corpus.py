@@ -13,27 +13,10 @@ from llmgate.errors import StreamInterrupted
 from llmgate.types.request import Request, Verb
 from llmgate.types.response import Chunk, Embeddings, Models, Response, explode, fold
 
-from .corpus import (
-    CATEGORIES,
-    PLAIN,
-    Record,
-    Wire,
-    body_of,
-    counts,
-    errors,
-    lines,
-    needed,
-    of_kind,
-    one_in,
-    params,
-    said,
-    same_bytewise,
-    same_wherever_cut,
-    short,
-    without_unsent,
-)
+from . import corpus
+from .corpus import PLAIN, Record, Wire, body_of, params
 
-pytestmark = needed
+pytestmark = corpus.needed
 
 VERBS: dict[str, Verb] = {"chat": "chat", "generate": "complete", "embed": "embed", "tags": "models"}
 
@@ -56,24 +39,24 @@ wire = OllamaWire(dialect, "m")
 SPLIT_SAMPLE, SPLIT_BYTES = 2, 8000  # one stream of two, if it is short, is cut everywhere
 
 # Those of Ollama's own API; its other one is OpenAI's.
-RECORDS = [record for record in lines("ollama") if "/api/" in record["url"]]
+RECORDS = [record for record in corpus.lines("ollama") if "/api/" in record["url"]]
 
 
-WHOLE = [param for param in of_kind(RECORDS, "chat", "generate") if not param.values[0]["streaming"]]
-STREAMS = [param for param in of_kind(RECORDS, "chat", "generate") if param.values[0]["streaming"]]
+WHOLE = [param for param in corpus.of_kind(RECORDS, "chat", "generate") if not param.values[0]["streaming"]]
+STREAMS = [param for param in corpus.of_kind(RECORDS, "chat", "generate") if param.values[0]["streaming"]]
 # Ollama sends none of these.
 SENT_AS: dict[str, tuple[str, ...]] = {"cached_tokens": (), "cache_write_tokens": (), "reasoning_tokens": ()}
 
 
 def facts(answer: Response) -> dict[str, Any]:
-    choices = [said(choice) for choice in answer.choices]
+    choices = [corpus.said(choice) for choice in answer.choices]
     for choice in choices:
         choice["native_finish_reason"] = choice["native_finish_reason"] or choice["finish_reason"]
-    return {"choices": choices} | counts(answer.usage)
+    return {"choices": choices} | corpus.counts(answer.usage)
 
 
 def expected(record: Record) -> dict[str, Any]:
-    return without_unsent({name: record["expected"][name] for name in facts(Response())}, record, SENT_AS)
+    return corpus.without_unsent({name: record["expected"][name] for name in facts(Response())}, record, SENT_AS)
 
 
 @pytest.mark.parametrize("record", WHOLE)
@@ -97,12 +80,12 @@ def test_streams_say_what_the_sdk_reads(record: Record) -> None:
     assert all(ids)
 
 
-@pytest.mark.parametrize("record", short(SPLIT_BYTES, one_in(SPLIT_SAMPLE, STREAMS)))
+@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
 def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
     """
     Cut in two at any byte, a stream gives the same chunks.
     """
-    same_wherever_cut(wire.read_stream, body_of(record))
+    corpus.same_wherever_cut(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
@@ -110,7 +93,7 @@ def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
     """
     Read byte by byte, a stream gives the same chunks.
     """
-    same_bytewise(wire.read_stream, body_of(record))
+    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)
@@ -156,7 +139,7 @@ def test_written_streams_read_as_they_did(record: Record) -> None:
         assert {"chat": "message", "complete": "response"}[verb_of(record)] == key
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "chat"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "chat"))
 def test_the_next_turn_gives_back_what_the_model_said(record: Record) -> None:
     """
     A message of the model, appended to the conversation, goes out again as it came, without ids that it never had.
@@ -183,7 +166,9 @@ def normal(body: dict[str, Any]) -> dict[str, Any]:
     return out | ({"options": out.get("options", {}) | beside} if beside else {})
 
 
-@pytest.mark.parametrize("record", [p for p in of_kind(RECORDS, "chat", "generate") if p.values[0]["request_json"]])
+@pytest.mark.parametrize(
+    "record", [p for p in corpus.of_kind(RECORDS, "chat", "generate") if p.values[0]["request_json"]]
+)
 def test_requests_pass_through_openais_shape(record: Record) -> None:
     """
     A recorded request, read into OpenAI's shape and written again, is the same JSON.
@@ -200,7 +185,7 @@ def test_requests_pass_through_openais_shape(record: Record) -> None:
 # --- errors, embeddings, models ---------------------------------------------------------------------------------------
 
 
-FAILED = [entry for entry in errors() if entry["provider"] == "ollama"]
+FAILED = [entry for entry in corpus.errors() if entry["provider"] == "ollama"]
 
 
 @pytest.mark.parametrize("entry", params(FAILED, lambda e: f"{e['status']}-{e['id']}"))
@@ -212,11 +197,11 @@ def test_errors_are_what_they_mean(entry: Record) -> None:
     for body in (entry["body"], {"error": told["message"]}):
         error = dialect.read_error(entry["status"], entry["headers"], json.dumps(body).encode())
 
-        assert CATEGORIES[entry["category"]] is type(error)
+        assert corpus.CATEGORIES[entry["category"]] is type(error)
         assert (entry["status"], told["message"]) == (error.status, error.message)
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "embeddings"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "embeddings"))
 def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     """
     A recorded request for embeddings is written as it was, and its answer has the vectors that it counts.
@@ -232,7 +217,7 @@ def test_embeddings_are_read_and_asked_for_again(record: Record) -> None:
     assert answer == wire.again(answer, request)
 
 
-@pytest.mark.parametrize("record", of_kind(RECORDS, "models"))
+@pytest.mark.parametrize("record", corpus.of_kind(RECORDS, "models"))
 def test_lists_of_models_are_read(record: Record) -> None:
     """
     A recorded list of what is installed names each model, in order, with the time of its last change.
