@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import pytest
 
 from llmgate.dialects import dialect_named
 from llmgate.dialects.base import Quirks
-from llmgate.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ContentFiltered,
-    ContextWindowExceeded,
-    GatewayError,
-    ModelNotFound,
-    Overloaded,
-    PermissionDenied,
-    QuotaExhausted,
-    RateLimited,
-    UpstreamError,
-)
+from llmgate.errors import GatewayError
 from llmgate.types.request import Request
-from llmgate.types.response import Answer, Chunk, Embeddings, Models, Response, ToolCall, fold
+from llmgate.types.response import Answer, Chunk, Embeddings, Models, Response, fold
 from llmgate.types.usage import Usage
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
-if not CORPUS.is_dir():
-    pytest.skip("the recordings are not here", allow_module_level=True)
+from . import corpus
+from .corpus import PLAIN, Record, body_of
+
+pytestmark = corpus.needed
 
 PROVIDERS = (
     "alibaba", "azure", "cerebras", "copilot", "deepseek", "doubleword", "fireworks", "gemini", "gpustack", "groq",
@@ -40,19 +28,8 @@ PROVIDERS = (
 )  # fmt: skip
 VERBS = {"chat": "chat", "completions": "complete", "embeddings": "embed", "models": "models"}
 ENDINGS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings", "models": "/models"}
-CATEGORIES: dict[str, type[GatewayError]] = {
-    "auth": AuthenticationFailed,
-    "permission": PermissionDenied,
-    "model_not_found": ModelNotFound,
-    "context_length": ContextWindowExceeded,
-    "content_filter": ContentFiltered,
-    "rate_limit": RateLimited,
-    "insufficient_quota": QuotaExhausted,
-    "server_error": UpstreamError,
-    "overloaded": Overloaded,
-    "invalid_request": BadRequest,
-}
 QUIRKS = {"xai": Quirks(reasoning_in_output=False)}
+SAID = ("text", "tool_calls", "finish_reason", "reasoning")
 CUT_SAMPLE = 24  # one stream in so many is cut everywhere; which, its id decides
 CUT_WORK = 20_000_000  # bytes read in all for one stream; longer ones are cut in fewer places
 
@@ -60,45 +37,41 @@ DIALECT = dialect_named("openai_chat")
 
 
 @cache
-def records(provider: str) -> list[dict[str, Any]]:
-    path = CORPUS / f"{provider}.jsonl"
-    if not path.exists():
-        return []
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in found if in_this_format(record)]
+def records(provider: str) -> list[Record]:
+    return [record for record in corpus.lines(provider) if in_this_format(record)]
 
 
-def in_this_format(record: dict[str, Any]) -> bool:
+def in_this_format(record: Record) -> bool:
     """Not a native API of the provider that was filed under the same kind."""
     path = record["url"].split("?")[0].split("#")[0].rstrip("/")
     return record["kind"] in ENDINGS and path.endswith(ENDINGS[record["kind"]]) and not path.endswith("/v1beta/models")
 
 
-def asked(record: dict[str, Any]) -> Request:
+def asked(record: Record) -> Request:
     body = {key: value for key, value in (record.get("request_json") or {}).items() if key not in ("model", "stream")}
     return Request(VERBS[record["kind"]], "m", body, record["streaming"])  # type: ignore[arg-type]
 
 
-def chunks_of(record: dict[str, Any], *pieces: bytes) -> list[Chunk]:
-    reader = DIALECT.reader(asked(record), QUIRKS.get(record["provider"], Quirks()))
+def chunks_of(record: Record, *pieces: bytes) -> list[Chunk]:
+    reader = DIALECT.reader(asked(record), QUIRKS.get(record["provider"], PLAIN))
     return [chunk for piece in pieces for chunk in reader.feed(piece)] + reader.end()
 
 
-def read(record: dict[str, Any]) -> Answer | GatewayError:
-    body = record["response_body"].encode()
+def answer_to(record: Record) -> Answer | GatewayError:
+    body = body_of(record)
     try:
         if record["response_status"] >= 400:
             return DIALECT.read_error(record["response_status"], record["response_headers"], body)
         if record["streaming"]:
             return fold(chunks_of(record, body))
-        return DIALECT.read_response(asked(record), body, QUIRKS.get(record["provider"], Quirks()))
+        return DIALECT.read_response(asked(record), body, QUIRKS.get(record["provider"], PLAIN))
     except GatewayError as error:
         return error
 
 
-def differences(record: dict[str, Any]) -> list[str]:
+def differences(record: Record) -> list[str]:
     """What was read otherwise than expected."""
-    answer, expected = read(record), record["expected"]
+    answer, expected = answer_to(record), record["expected"]
     failed = record["response_status"] >= 400 or bool(expected and "error" in expected)
     if failed != isinstance(answer, GatewayError):
         return [f"read as {answer!r}"[:200]]
@@ -111,40 +84,23 @@ def differences(record: dict[str, Any]) -> list[str]:
     assert isinstance(answer, Response)
     found = [] if len(expected["choices"]) == len(answer.choices) else [f"{len(answer.choices)} choices"]
     for choice, wanted in zip(answer.choices, expected["choices"], strict=False):
-        calls = [{"name": call.name, "args": parsed(call)} for call in choice.tool_calls]
-        finish = choice.finish_reason
+        said = corpus.said(choice, corpus.parsed)
         if len({id(call) for call in choice.tool_calls}) != len({call.id for call in choice.tool_calls if call.id}):
             found.append("a tool call without an id of its own")
-        for what, has, wants in (
-            ("text", choice.text, wanted["text"]),
-            ("tool calls", calls, wanted["tool_calls"]),
-            ("finish", finish, wanted["finish_reason"]),
-            ("reasoning", choice.reasoning, wanted["reasoning"]),
-            ("refusal", choice.refusal or None, wanted["refusal"] or None),
-        ):
-            if has != wants:
-                found.append(f"{what}: {has!r:.100}, not {wants!r:.100}")
+        # Nothing refused is None to some SDKs, and an empty text to others.
+        pairs = {name: (said[name], wanted[name]) for name in SAID} | {
+            "refusal": (said["refusal"] or None, wanted["refusal"] or None)
+        }
+        found += [f"{name}: {has!r:.100}, not {wants!r:.100}" for name, (has, wants) in pairs.items() if has != wants]
     return found + count_differences(answer.usage, expected) + citation_differences(answer, expected)
 
 
-def parsed(call: ToolCall) -> Any:
-    """The arguments; as text, if the model was cut off in them."""
-    try:
-        return call.parsed()
-    except ValueError:
-        return call.arguments
-
-
 def count_differences(usage: Usage, expected: dict[str, Any]) -> list[str]:
-    pairs = {
-        "input_tokens": (usage.input_tokens, expected["input_tokens"]),
-        "output_tokens": (usage.output_tokens, expected["output_tokens"]),
-        # An SDK's 0 may stand for a count that was not sent.
-        "cached_tokens": (usage.cache_read_tokens or 0, expected["cached_tokens"] or 0),
-        "cache_write_tokens": (usage.cache_write_tokens or 0, expected["cache_write_tokens"] or 0),
-        "reasoning_tokens": (usage.reasoning_tokens or 0, expected["reasoning_tokens"] or 0),
-    }
-    return [f"{name}: {has}, not {wants}" for name, (has, wants) in pairs.items() if has != wants]
+    has, wants = corpus.counts(usage), {name: expected[name] for name in corpus.counts(usage)}
+    # An SDK's 0 may stand for a count that was not sent.
+    for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens"):
+        has[name], wants[name] = has[name] or 0, wants[name] or 0
+    return [f"{name}: {has[name]}, not {wants[name]}" for name in has if has[name] != wants[name]]
 
 
 def citation_differences(answer: Response, expected: dict[str, Any]) -> list[str]:
@@ -153,7 +109,7 @@ def citation_differences(answer: Response, expected: dict[str, Any]) -> list[str
 
 
 def error_differences(error: GatewayError, expected: dict[str, Any] | None) -> list[str]:
-    if type(error) not in CATEGORIES.values():
+    if type(error) not in corpus.CATEGORIES.values():
         return [f"read as {error!r}"[:200]]
     status = (expected or {}).get("error", {}).get("status")
     return [f"status {error.status}, not {status}"] if status not in (None, 200, error.status) else []
@@ -197,7 +153,7 @@ def sample() -> list[Any]:
     ]
 
 
-def told(record: dict[str, Any], *pieces: bytes) -> Any:
+def told(record: Record, *pieces: bytes) -> Any:
     try:
         return chunks_of(record, *pieces)
     except GatewayError as error:
@@ -209,13 +165,10 @@ def test_a_cut_changes_nothing(record):
     """
     However a stream is cut, in two anywhere or into single bytes, its chunks are the same.
     """
-    body = record["response_body"].encode()
-    whole = told(record, body)
+    body, read = body_of(record), partial(told, record)
 
-    assert whole == told(record, *(body[i : i + 1] for i in range(len(body))))
-    step = 1 + len(body) ** 2 // CUT_WORK
-    for at in range(0, len(body), step):
-        assert whole == told(record, body[:at], body[at:]), at
+    corpus.same_bytewise(read, body)
+    corpus.same_wherever_cut(read, body, CUT_WORK)
 
 
 @pytest.mark.parametrize("record", sample())
@@ -223,7 +176,7 @@ def test_what_is_cut_off_is_never_whole(record):
     """
     A stream that ends inside an event, or before its answer did, is an error and no answer.
     """
-    body = record["response_body"].encode()
+    body = body_of(record)
     try:
         whole = fold(chunks_of(record, body))
     except GatewayError:
@@ -239,30 +192,28 @@ def test_what_is_cut_off_is_never_whole(record):
             assert [choice.text for choice in whole.choices] == [c.text for c in part.choices]  # type: ignore[attr-defined]
 
 
-def errors() -> list[Any]:
-    found = json.loads((CORPUS / "errors.json").read_text())
-    return [
-        pytest.param(error, id=f"{error['provider']}-{error['status']}-{error['category']}-{number}")
-        for number, error in enumerate(found)
-        if error["provider"] in PROVIDERS and error["category"] in CATEGORIES
-        # Gemini's own API; its compatible endpoint is read here.
-        if error["provider"] != "gemini"
-    ]
+FAILED = [
+    pytest.param(error, id=f"{error['provider']}-{error['status']}-{error['category']}-{number}")
+    for number, error in enumerate(corpus.errors())
+    if error["provider"] in PROVIDERS and error["category"] in corpus.CATEGORIES
+    # Gemini's own API; its compatible endpoint is read here.
+    if error["provider"] != "gemini"
+]
 
 
-@pytest.mark.parametrize("error", errors())
+@pytest.mark.parametrize("error", FAILED)
 def test_errors_are_what_they_say(error):
     """
     Every recorded error lands in the class that its category names, from its response or out of a stream.
     """
     body = error["body"] if isinstance(error["body"], str) else json.dumps(error["body"])
     if error["status"] == 200:
-        reader = DIALECT.reader(Request("chat", "m", {}, True), Quirks())
+        reader = DIALECT.reader(Request("chat", "m", {}, True), PLAIN)
         with pytest.raises(GatewayError) as raised:
             reader.feed(f"event: error\ndata: {body}\n\n".encode())
         found = raised.value
     else:
         found = DIALECT.read_error(error["status"], error["headers"], body.encode())
 
-    assert CATEGORIES[error["category"]] is type(found)
+    assert corpus.CATEGORIES[error["category"]] is type(found)
     assert found.message
