@@ -13,13 +13,15 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from pydantic_core import from_json
+
 from ..errors import BadRequest, GatewayError, StreamInterrupted
 from ..types.call import CacheControl, Call, Options
 from ..types.reply import Reply
 from ..types.request import Message, Request, Verb
 from ..types.response import Answer, Chunk, Embeddings, Folder, Models, RawResponse, Response, explode
 from ..types.runtime import Runtime
-from ..types.units import parse_duration
+from ..types.units import parse_duration, shown
 from ..types.wire import dumps
 from .drive import drive
 
@@ -254,8 +256,9 @@ class _Reading:
         reply, call = self._reply, self._call
         if reply is None or call is None or reply.ended is None or reply.ended.name != "ok":
             raise RuntimeError("the stream has not been read to its end; its response is not known")
-        whole = self._whole if self._whole is not None else self._folder.response()
-        return cast(Response, attributed(whole, reply, call))
+        if self._whole is None:
+            self._whole = self._folder.response()
+        return cast(Response, attributed(self._whole, reply, call))
 
     @property
     def deployment(self) -> str | None:
@@ -341,29 +344,36 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options |
         return None
     base = scope()
     timeout = keywords.pop("timeout", None)
+    tenant = keywords.pop("tenant", None)
     tags = keywords.pop("tags", None)
     cache = keywords.pop("cache", None)
+    fallback = keywords.pop("fallback", None)
     key = keywords.pop("idempotency_key", None)
     return Options(
-        timeout_s=base.timeout_s if timeout is None else _seconds("timeout", timeout),
-        tenant=_text("tenant", keywords.pop("tenant", base.tenant)),
+        timeout_s=base.timeout_s if timeout is None else _timeout(timeout),
+        tenant=base.tenant if tenant is None else _text("tenant", tenant),
         tags=base.tags if tags is None else {**base.tags, **_tags(tags)},
         cache=base.cache if cache is None else _cache_control(cache),
-        fallback=_yes_or_no("fallback", keywords.pop("fallback", base.fallback)),
+        fallback=base.fallback if fallback is None else _yes_or_no("fallback", fallback),
         idempotency_key=base.idempotency_key if key is None else _header("idempotency_key", key),
     )
 
 
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadRequest(f"{name}: {value!r} is not a duration; write seconds or a text like '20s'")
+def _timeout(value: object) -> float:
+    if isinstance(value, int | float):
+        # What is left of somebody's time may be less than nothing, or unlimited.
+        if value < 0:
+            return 0.0
+        if value == math.inf:
+            return value
+    return _duration("timeout", value)
+
+
+def _duration(name: str, value: object) -> float:
     try:
-        seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    except (ValueError, OverflowError) as error:
+        return parse_duration(value)
+    except ValueError as error:
         raise BadRequest(f"{name}: {error}") from None
-    if math.isnan(seconds):
-        raise BadRequest(f"{name}: NaN is not a duration")
-    return seconds
 
 
 def _text(name: str, value: object) -> str:
@@ -378,21 +388,21 @@ def _text(name: str, value: object) -> str:
 
 def _yes_or_no(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise BadRequest(f"{name}: expected True or False, got {value!r}")
+        raise BadRequest(f"{name}: expected True or False, got {shown(value)}")
     return value
 
 
 def _header(name: str, value: object) -> str:
     text = _text(name, value)
-    if not text.isascii() or not text.isprintable():
-        raise BadRequest(f"{name}: travels in an HTTP header, which carries printable ASCII only")
+    if not text.isascii() or not text.isprintable() or text != text.strip() or not text:
+        raise BadRequest(f"{name}: travels in an HTTP header, which carries printable ASCII without spaces around it")
     return text
 
 
 def _tags(value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+    if not isinstance(value, Mapping):
         raise BadRequest("tags: expected a dict of strings")
-    return {key: str(item) for key, item in value.items()}
+    return {_text("tags", key): _text(f"tags{_step(key)}", str(item)) for key, item in value.items()}
 
 
 def _cache_control(value: object) -> CacheControl:
@@ -410,25 +420,27 @@ def _cache_control(value: object) -> CacheControl:
         case Mapping():
             return _cache_mapping(value)
         case _:
-            raise BadRequest(f"cache: {value!r} is none of True, False, 'no-cache', 'no-store', {{'ttl': …}}")
+            raise BadRequest(f"cache: {shown(value)} is none of True, False, 'no-cache', 'no-store', {{'ttl': …}}")
 
 
 def _cache_mapping(value: Mapping[Any, Any]) -> CacheControl:
     unknown = set(value) - {"ttl", "max_age", "namespace"}
     if unknown:
-        raise BadRequest(f"cache: unknown key {sorted(map(str, unknown))[0]!r}; there are ttl, max_age and namespace")
-    ttl, max_age = value.get("ttl"), value.get("max_age")
+        first = shown(sorted(map(str, unknown))[0])
+        raise BadRequest(f"cache: unknown key {first}; there are ttl, max_age and namespace")
+    ttl, max_age, namespace = value.get("ttl"), value.get("max_age"), value.get("namespace")
     return CacheControl(
         asked=True,
-        ttl_s=None if ttl is None else _seconds("cache.ttl", ttl),
-        max_age_s=None if max_age is None else _seconds("cache.max_age", max_age),
-        namespace=_text("cache.namespace", value.get("namespace", "")),
+        ttl_s=None if ttl is None else _duration("cache.ttl", ttl),
+        max_age_s=None if max_age is None else _duration("cache.max_age", max_age),
+        namespace="" if namespace is None else _text("cache.namespace", namespace),
     )
 
 
 def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
     """
-    A request that can be sent: its messages are messages, and all of it is JSON.
+    A request that can be sent: its messages are messages, and all of it is JSON. It shares nothing with what was given,
+    so the caller may go on with the conversation while the request waits.
 
     Raises:
         BadRequest: If not; the message says where and why.
@@ -443,19 +455,27 @@ def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
         given = body["input"]
         if given is None or (isinstance(given, Sequence) and not given):
             raise BadRequest("input: there is nothing to embed")
-    elif verb == "complete" and body["prompt"] is None:
-        raise BadRequest("prompt: expected a string or a list, got NoneType")
-    return Request(verb, "", body, stream, _encoded(body))
+        _text_or_list("input", given)
+    elif verb == "complete":
+        _text_or_list("prompt", body["prompt"])
+    body, encoded = _sendable(body)
+    return Request(verb, "", body, stream, encoded)
 
 
-def _encoded(body: Any) -> bytes:
+def _text_or_list(name: str, value: object) -> None:
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
+        raise BadRequest(f"{name}: expected a string or a list, got {type(value).__name__}")
+
+
+def _sendable(body: Any) -> tuple[Any, bytes]:
+    """The body as those who read the request will see it, and as it is sent."""
     try:
         encoded = dumps(body)
+        if len(encoded) > REQUEST_MAX_BYTES:
+            raise BadRequest(f"the request is {len(encoded)} bytes long; at most {REQUEST_MAX_BYTES} can be sent")
+        return from_json(encoded), encoded
     except (ValueError, TypeError) as error:
         raise BadRequest(_unsendable(body, str(error))) from None
-    if len(encoded) > REQUEST_MAX_BYTES:
-        raise BadRequest(f"the request is {len(encoded)} bytes long; at most {REQUEST_MAX_BYTES} can be sent")
-    return encoded
 
 
 def _messages(messages: object) -> list[Any]:
@@ -470,7 +490,7 @@ def _messages(messages: object) -> list[Any]:
         message = given
         if type(message) is not dict:
             out[at] = message = _message(at, message)
-        if "role" not in message or type(message["role"]) is not str:
+        if not isinstance(message.get("role"), str):
             raise BadRequest(f"messages[{at}].role: missing; write 'system', 'user', 'assistant' or 'tool'")
     return out
 
@@ -486,45 +506,56 @@ def _message(at: int, message: object) -> dict[str, Any]:
 def _response_format(value: Any) -> Any:
     """A pydantic model stands for the JSON schema it describes."""
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
-        model = cast("type[BaseModel]", value)
-        schema = {"name": model.__name__, "schema": _closed(model.model_json_schema()), "strict": True}
-        return {"type": "json_schema", "json_schema": schema}
+        from pydantic import PydanticUserError
+
+        from ..types.schemas import strict_format
+
+        try:
+            return strict_format(cast("type[BaseModel]", value))
+        except PydanticUserError as error:
+            raise BadRequest(f"response_format: {value.__name__} has no JSON schema: {error.message}") from None
     return value
 
 
-def _closed(schema: Any) -> Any:
-    """The schema as strict output wants it: objects with every property required and no others allowed."""
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _closed(value) for key, value in schema.items() if key != "default"}
-    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
-        closed |= {"additionalProperties": False, "required": list(schema["properties"])}
-    return closed
-
-
-def _unsendable(value: Any, reason: str, path: str = "", depth: int = 0) -> str:
+def _unsendable(value: Any, reason: str, path: str = "", around: tuple[int, ...] = ()) -> str:
     """Where in the request it is that JSON cannot carry, found by looking again, piece by piece."""
-    if depth > 100:
-        return f"{path or 'the request'}: nested too deeply"
-    items: list[tuple[str, Any]] = []
+    items: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
-        items = [(f"{path}.{key}" if path else str(key), item) for key, item in value.items()]
+        items = list(value.items())
     elif isinstance(value, list | tuple):
-        items = [(f"{path}[{at}]", item) for at, item in enumerate(value)]
-    for name, item in items:
+        items = list(enumerate(value))
+    for key, item in items:
         try:
-            dumps(item)
+            from_json(dumps(item))
         except (ValueError, TypeError) as error:
-            return _unsendable(item, str(error), name, depth + 1)
-    if "surrogates" in reason:
-        reason = LONE_SURROGATE
-    elif "float values are not JSON" in reason:
-        reason = "NaN and Infinity are not JSON"
-    elif "not JSON serializable" in reason:
-        reason = f"a {type(value).__name__} is not JSON; give a str, number, bool, None, list or dict"
-    return f"{path or 'the request'}: {reason}"
+            inside = (*around, id(value))
+            if id(item) in inside:
+                reason, path = "it holds itself", path + _step(key)
+            elif len(around) == SHOWN_DEPTH:
+                reason = str(error)
+            else:
+                return _unsendable(item, str(error), path + _step(key), inside)
+            break
+    for word, sentence in UNSENDABLE.items():
+        if word in reason:
+            reason = sentence.format(type=reason.removeprefix("Object of type ").partition(" ")[0])
+    return f"{path.removeprefix('.') or 'the request'}: {reason}"
+
+
+SHOWN_DEPTH = 16  # steps of a path that are still read by people
+UNSENDABLE = {
+    "surrogates": LONE_SURROGATE,
+    "float values are not JSON": "NaN and Infinity are not JSON",
+    "not JSON serializable": "a {type} is not JSON; give a str, number, bool, None, list or dict",
+    "recursion limit": "nested too deeply",
+    "Circular reference": "it holds itself",
+}
+"""What to say in place of what the writer and the reader of JSON say."""
+
+
+def _step(key: object) -> str:
+    """One step of a path."""
+    return f".{key}" if isinstance(key, str) and key.isidentifier() and len(key) < 40 else f"[{shown(key)}]"
 
 
 def passed(method: str, path: str, body: Any, rest: Mapping[str, Any]) -> Request:
@@ -535,9 +566,9 @@ def passed(method: str, path: str, body: Any, rest: Mapping[str, Any]) -> Reques
         BadRequest: If the method or the path is none, or the body is not JSON.
     """
     if rest:
-        raise BadRequest(f"unknown keyword {sorted(rest)[0]!r}; give the body as json=…")
+        raise BadRequest(f"unknown keyword {shown(sorted(rest)[0])}; give the body as json=…")
     if not isinstance(method, str) or not method.isalpha() or not method.isascii():
-        raise BadRequest(f"method: {method!r} is no HTTP method")
+        raise BadRequest(f"method: {shown(method)} is no HTTP method")
     if (
         not isinstance(path, str)
         or not path.startswith("/")
@@ -545,9 +576,10 @@ def passed(method: str, path: str, body: Any, rest: Mapping[str, Any]) -> Reques
         or not path.isascii()
         or not path.isprintable()
         or " " in path
+        or "#" in path
     ):
-        raise BadRequest(f"path: {path!r} must start with one slash and hold printable ASCII without spaces")
-    encoded = b"" if body is None else _encoded(body)
+        raise BadRequest(f"path: {shown(path)} must start with one slash and hold printable ASCII without spaces and #")
+    body, encoded = (None, b"") if body is None else _sendable(body)
     return Request("request", "", body, False, encoded, method.upper(), path)
 
 
