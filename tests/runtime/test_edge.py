@@ -822,6 +822,26 @@ class TestStreams:
         with pytest.raises(RuntimeError, match="closed before its end"):
             colour.read(stream)
 
+    def test_leaving_unread_closes(self, colour: InColour) -> None:
+        """
+        A stream that was entered and not read is closed, too.
+        """
+        reply = replied(explode(HI))
+        stream = colour.stream(House(reply), "fast", "hello")
+
+        async def entered() -> None:
+            async with stream:
+                assert "openai/gpt" == stream.deployment
+                assert repr(stream).endswith("Stream fast open>")
+
+        if colour.blocking:
+            with stream:
+                assert "openai/gpt" == stream.deployment
+        else:
+            asyncio.run(entered())
+
+        assert reply.ended is not None and "closed" == reply.ended.name
+
     def test_a_broken_stream_says_what_came(self, colour: InColour) -> None:
         """
         The interruption holds the answer as far as it came; there is no response.

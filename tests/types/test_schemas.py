@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from openai.lib._pydantic import to_strict_json_schema
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 
 class Flat(BaseModel):
+    """Somebody."""
+
     name: str = Field(description="who")
     age: int | None
 
@@ -26,6 +28,8 @@ class Nested(BaseModel):
     either: Flat | int | None
     pair: tuple[int, Flat]
     kind: Literal["a", "b"]
+    described: list[Annotated[Flat, Field(description="each")]]
+    some: Annotated[Flat, Field(description="some")] | int
 
 
 class Keywords(BaseModel):
