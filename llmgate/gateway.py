@@ -322,6 +322,9 @@ class Gateway(Face):
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_pipeline"):
+            # A configuration that was refused leaves half a gateway in the frames of its traceback.
+            return "<Gateway, not configured>"
         state = self._closing or f"{self._stats.in_flight} in flight"
         return f"<Gateway {', '.join(self._pipeline.routes) or 'no routes'}; {state}>"
 

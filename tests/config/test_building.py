@@ -63,3 +63,10 @@ def test_models_that_callers_make_up_take_bounded_memory() -> None:
             gateway.chat(f"here/{number}", "hello")
 
         assert 1000 == len(gateway.health()["deployments"])
+
+
+def test_half_a_gateway_can_be_printed() -> None:
+    """
+    What a refused configuration leaves behind has a repr, so that a traceback with locals can be shown.
+    """
+    assert "<Gateway, not configured>" == repr(Gateway.__new__(Gateway))
