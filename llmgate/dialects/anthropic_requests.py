@@ -403,7 +403,13 @@ def _closed(schema: Any) -> Any:
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    out = {name: value if name in _VALUES else _closed(value) for name, value in schema.items()}
+    out: Json = {}
+    for name, value in schema.items():
+        if name in _NAMED and isinstance(value, dict):
+            # The names in here are the caller's own, and may be those of keywords.
+            out[name] = {key: _closed(item) for key, item in value.items()}
+        else:
+            out[name] = value if name in _VALUES else _closed(value)
     if out.get("type") == "object" and isinstance(out.get("properties"), dict):
         out.setdefault("additionalProperties", False)
     return out
@@ -411,6 +417,9 @@ def _closed(schema: Any) -> Any:
 
 _VALUES = frozenset({"const", "default", "enum", "examples"})
 """Keywords of JSON schema that hold values and no schemas."""
+
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords that hold schemas by names of the caller's."""
 
 
 def _write_service_tier(out: Json, tier: Any) -> None:

@@ -722,3 +722,18 @@ def test_what_is_no_messages_request_is_refused(data: Any) -> None:
     """
     with pytest.raises(BadRequest):
         dialect.read_request("chat", data)
+
+
+def test_a_property_may_have_the_name_of_a_keyword() -> None:
+    """
+    An object is closed wherever it stands, also in a property that is called `default` or `enum`.
+    """
+    inner = {"type": "object", "properties": {"x": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"default": inner, "enum": inner}, "default": {"properties": {}}}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    body = {"messages": [{"role": "user", "content": "hi"}], "response_format": form}
+    written = json.loads(AnthropicMessages().write_request(Request("chat", "m", body), Quirks()).body)
+    sent = written["output_config"]["format"]["schema"]
+
+    assert inner | {"additionalProperties": False} == sent["properties"]["default"] == sent["properties"]["enum"]
+    assert schema["default"] == sent["default"], "a value is no schema"
