@@ -28,10 +28,11 @@ from .config.settings import Settings, settings_from
 from .errors import ConfigError, GatewayClosed
 from .middleware.base import Middleware, UserMiddleware
 from .providers.base import Provider
+from .runtime.accepting import options
 from .runtime.asynchronous import AsyncioRuntime
 from .runtime.blocking import BlockingRuntime
 from .runtime.drive import drive
-from .runtime.edge import AsyncFace, Door, Face, Messages, Stream, Timeout, discovered, options
+from .runtime.edge import AsyncFace, Door, Face, Messages, Stream, Timeout, discovered
 from .runtime.engines import engine_maker
 from .runtime.http import HTTPOptions
 from .runtime.process import ProcessLock

@@ -12,7 +12,7 @@ from ..middleware.limits import RateLimit
 from ..policies.cacheable import Cacheable
 from ..policies.routing import eligible, needs
 from ..policies.tokens import DEFAULT_OUTPUT_TOKENS, input_tokens, output_limit
-from ..runtime.edge import accept, options
+from ..runtime.accepting import accept, options
 from ..types.call import CacheControl, Options
 from ..types.request import Request
 from ..types.units import format_duration

@@ -19,7 +19,8 @@ from hypothesis import example, given, settings, strategies as st
 from pydantic import BaseModel
 
 from llmgate.errors import BadRequest, ConnectionFailed, GatewayError, Overloaded, StreamInterrupted
-from llmgate.runtime.edge import AsyncFace, AsyncStream, Door, Face, Stream, accept, discovered, options, passed
+from llmgate.runtime.accepting import accept, options, passed
+from llmgate.runtime.edge import AsyncFace, AsyncStream, Door, Face, Stream, discovered
 from llmgate.runtime.virtual import VirtualRuntime
 from llmgate.types.call import Attempt, CacheControl, Call, Options
 from llmgate.types.deployment import Deployment
