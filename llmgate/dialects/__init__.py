@@ -17,6 +17,7 @@ __all__ = ["DIALECTS", "dialect_named"]
 DIALECTS: Mapping[str, str] = MappingProxyType(
     {
         "anthropic_messages": "AnthropicMessages",
+        "anthropic_vertex": "AnthropicVertex",
         "bedrock": "Bedrock",
         "cohere": "Cohere",
         "gemini": "Gemini",

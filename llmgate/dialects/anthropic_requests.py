@@ -18,7 +18,17 @@ from ..types.wire import dumps
 from .anthropic_words import THINKING, Json, json_object
 from .shapes import MISSHAPEN, encoded, misshapen
 
-__all__ = ["ANSWER_TOKENS", "HINTS", "NEUTRAL", "THINKING_TOKENS", "read_chat", "write_chat", "write_effort"]
+__all__ = [
+    "ANSWER_TOKENS",
+    "HINTS",
+    "NEUTRAL",
+    "THINKING_TOKENS",
+    "read_chat",
+    "read_hosted",
+    "write_chat",
+    "write_effort",
+    "write_hosted",
+]
 
 ANSWER_TOKENS = 4096  # Messages wants a limit; Claude 3 Haiku, the smallest, writes no more than this
 
@@ -630,3 +640,26 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "tools": _read_tools,
     }
 )
+
+
+# --- hosted by others -------------------------------------------------------------------------------------------------
+
+
+def write_hosted(request: Request, version: str) -> Json:
+    """The body as clouds want it that host Claude: the model stands in the address, the version in here."""
+    body = write_chat(request)
+    del body["model"]
+    body.setdefault("anthropic_version", version)
+    return body
+
+
+def read_hosted(data: Any, version: str) -> Request:
+    """
+    The chat that such a body asks for.
+
+    Raises:
+        BadRequest: If it is no such body.
+    """
+    if isinstance(data, dict) and data.get("anthropic_version") == version:
+        data = {name: value for name, value in data.items() if name != "anthropic_version"}
+    return read_chat(data)

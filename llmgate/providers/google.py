@@ -1,4 +1,4 @@
-"""Google's models: the Gemini API with a key, Vertex AI with a token."""
+"""Google's models: the Gemini API with a key, Vertex AI with a token, where Anthropic's stand beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from pydantic import Field
 
+from ..dialects.base import Written
 from ..errors import AuthenticationFailed, ConfigError
+from ..types.request import Request
 from ..types.secret import Secret
 from .http import HTTPProvider
 
@@ -25,9 +27,10 @@ class Gemini(HTTPProvider):
 
 class VertexAI(HTTPProvider):
     """
-    Google's models on Vertex AI, which wants an access token, and those live an hour.
+    Google's models on Vertex AI, and Anthropic's: a `claude-…` is asked in the format of Anthropic's Messages.
 
-    Give `token`, a function that returns one that is still good, or a token that lives long enough as `api_key`.
+    It wants an access token, and those live an hour. Give `token`, a function that returns one that is still good, or a
+    token that lives long enough as `api_key`.
     """
 
     kind = "vertex"
@@ -47,7 +50,15 @@ class VertexAI(HTTPProvider):
         if not self.project:
             raise ConfigError("project is missing; write project: ID, and location: REGION if it is not global")
         host = "aiplatform" if self.location == "global" else f"{self.location}-aiplatform"
-        return f"https://{host}.googleapis.com/v1/projects/{self.project}/locations/{self.location}/publishers/google"
+        return f"https://{host}.googleapis.com/v1/projects/{self.project}/locations/{self.location}{GOOGLES}"
+
+    def dialect(self, model: str = "") -> str:
+        return "anthropic_vertex" if _is_claude(model) else super().dialect(model)
+
+    def target(self, base: str, written: Written, request: Request) -> str:
+        if _is_claude(request.model) and base.endswith(GOOGLES):
+            base = base.removesuffix(GOOGLES) + ANTHROPICS
+        return base + written.path
 
     def secrets(self) -> list[Secret]:
         if self.token is not None:
@@ -56,6 +67,14 @@ class VertexAI(HTTPProvider):
         if not secrets:
             raise ConfigError("no token; give token, a function that returns an access token, or one as api_key")
         return secrets
+
+
+GOOGLES, ANTHROPICS = "/publishers/google", "/publishers/anthropic"
+"""Below which each maker's models stand."""
+
+
+def _is_claude(model: str) -> bool:
+    return model.startswith("claude")
 
 
 class _Token(Secret):

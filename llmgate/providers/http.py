@@ -196,7 +196,7 @@ class HTTPProvider(Provider):
 
     def bind(self, model: str, key: int = 0) -> Handler:
         origin, path = self.place()
-        row, secrets, dialect = self.row, self.secrets(), dialect_named(self.dialect())
+        row, secrets, dialect = self.row, self.secrets(), dialect_named(self.dialect(model))
         if not secrets:
             return _Asker(self, dialect, origin, path, None).ask
         if row.header in self.headers:
@@ -209,8 +209,8 @@ class HTTPProvider(Provider):
         row = self.row
         return Credential(secret, origin, row.header, row.prefix)
 
-    def dialect(self) -> str:
-        """Name of the wire format it is asked in."""
+    def dialect(self, model: str = "") -> str:
+        """Name of the wire format in which it is asked for a model."""
         return self.row.dialect
 
     def target(self, base: str, written: Written, request: Request) -> str:

@@ -25,8 +25,8 @@ class _Speaker(HTTPProvider):
         default="chat", description="whether chats go over Chat Completions or over the Responses API"
     )
 
-    def dialect(self) -> str:
-        return "openai_responses" if self.api == "responses" else super().dialect()
+    def dialect(self, model: str = "") -> str:
+        return "openai_responses" if self.api == "responses" else super().dialect(model)
 
 
 class OpenAI(_Speaker):

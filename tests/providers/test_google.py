@@ -238,3 +238,31 @@ def test_vertex_stands_in_its_region(location: str, host: str) -> None:
     assert (f"https://{host}:443", path) == vertex.place()
     with pytest.raises(ConfigError, match="project is missing"):
         VertexAI(api_key="ya29.token").place()
+
+
+def test_claude_on_vertex_is_asked_as_anthropic_asks(colour: Colour, server: ScriptedServer) -> None:
+    """
+    A `claude-…` goes below Anthropic's publisher, in Anthropic's format, with Google's token; a stream as well.
+    """
+    message = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "hi"}], "usage": {"input_tokens": 3, "output_tokens": 1},
+    }  # fmt: skip
+    server.answer(http_response(200, message))
+    vertex = {
+        "kind": "vertex",
+        "api_key": KEY,
+        "base_url": f"{server.origin}/v1/projects/p/locations/l/publishers/google",
+    }
+    gateway = colour.gateway(
+        {"providers": {"v": vertex}, "routes": {"fast": ["v/claude-sonnet-4-5@20250929"]}, "retry": {"max_attempts": 1}}
+    )
+
+    reply = colour.chat(gateway, "fast", "hello")
+
+    assert ("hi", "stop", 3) == (reply.text, reply.finish_reason, reply.usage.input_tokens)
+    path = "/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict"
+    assert path == server.requests[0].path
+    assert f"Bearer {KEY}" == server.requests[0].headers["authorization"]
+    assert "vertex-2023-10-16" == server.requests[0].json()["anthropic_version"]
+    assert "model" not in server.requests[0].json()
