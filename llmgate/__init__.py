@@ -57,7 +57,22 @@ if TYPE_CHECKING:
     from .providers.ollama import Ollama as Ollama
     from .providers.openai import AzureOpenAI as AzureOpenAI, OpenAI as OpenAI, OpenAICompatible as OpenAICompatible
     from .providers.simulated import Simulated as Simulated
+    from .runtime.jobs import AsyncVideoJob as AsyncVideoJob, VideoJob as VideoJob
     from .types.call import Attempt as Attempt, Call as Call, Handler as Handler
+    from .types.media import (
+        Binary as Binary,
+        Image as Image,
+        Images as Images,
+        Moderation as Moderation,
+        Moderations as Moderations,
+        Ranked as Ranked,
+        Ranking as Ranking,
+        Span as Span,
+        Speech as Speech,
+        TokenCount as TokenCount,
+        Transcription as Transcription,
+        Video as Video,
+    )
     from .types.reply import Outcome as Outcome, Reply as Reply
     from .types.request import Message as Message, Request as Request
     from .types.response import (
@@ -83,9 +98,11 @@ _ERRORS = (
 _PLACES = {
     **dict.fromkeys(_ERRORS, "errors"),
     "Anthropic": "providers.anthropic",
+    "AsyncVideoJob": "runtime.jobs",
     "Attempt": "types.call",
     "AzureOpenAI": "providers.openai",
     "Bedrock": "providers.bedrock",
+    "Binary": "types.media",
     "Cache": "middleware.cache",
     "Call": "types.call",
     "Chunk": "types.response",
@@ -96,15 +113,21 @@ _PLACES = {
     "Gateway": "gateway",
     "Gemini": "providers.google",
     "Handler": "types.call",
+    "Image": "types.media",
+    "Images": "types.media",
     "LoadBalance": "middleware.health",
     "Message": "types.request",
     "Middleware": "middleware.base",
     "Models": "types.response",
+    "Moderation": "types.media",
+    "Moderations": "types.media",
     "Ollama": "providers.ollama",
     "OpenAI": "providers.openai",
     "OpenAICompatible": "providers.openai",
     "Outcome": "types.reply",
     "Provider": "providers.base",
+    "Ranked": "types.media",
+    "Ranking": "types.media",
     "RateLimit": "middleware.limits",
     "RawResponse": "types.response",
     "Reply": "types.reply",
@@ -114,10 +137,16 @@ _PLACES = {
     "Secret": "types.secret",
     "Simulated": "providers.simulated",
     "SingleFlight": "middleware.single_flight",
+    "Span": "types.media",
+    "Speech": "types.media",
     "Timeouts": "middleware.timeouts",
+    "TokenCount": "types.media",
     "ToolCall": "types.response",
+    "Transcription": "types.media",
     "Usage": "types.usage",
     "VertexAI": "providers.google",
+    "Video": "types.media",
+    "VideoJob": "runtime.jobs",
 }
 
 __all__ = sorted(_PLACES)  # pyright: ignore[reportUnsupportedDunderAll]

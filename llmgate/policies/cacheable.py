@@ -10,12 +10,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..types.call import CacheControl
-from ..types.request import Request, Verb
+from ..types.media import Binary, Images, Moderations, Ranking, TokenCount, Transcription, Video
+from ..types.request import PINNED, Request, Verb
 from ..types.response import Answer, Choice, Embeddings, Models, RawResponse, Response, Value
 
 __all__ = ["CACHED_VERBS", "Cacheable"]
 
-CACHED_VERBS: tuple[Verb, ...] = ("chat", "complete", "embed", "call")
+CACHED_VERBS: tuple[Verb, ...] = (
+    "chat", "complete", "embed", "call", "moderate", "rerank", "transcribe", "count_tokens",
+)  # fmt: skip
+ASKED_VERBS: frozenset[Verb] = frozenset({"image", "video", "speak"})
+"""Verbs whose answers are kept when the call asks for it: who makes something twice wants two of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,11 @@ class Cacheable:
         Who names a temperature above 0 wants another answer each time, unless caching was asked for in so many
         words. Who names none has not said so, and the cache was turned on for such calls.
         """
-        if request.verb not in self.verbs:
-            return False
-        if self.sampled or (control is not None and control.asked):
+        asked = control is not None and control.asked
+        verb = request.verb
+        if not (verb in self.verbs or (asked and verb in ASKED_VERBS)) or verb in PINNED:
+            return False  # how something stands is never the same question
+        if self.sampled or asked:
             return True
         body = request.body
         return not (isinstance(body, dict) and body.get("temperature"))
@@ -56,8 +63,16 @@ class Cacheable:
             return 200 <= answer.status < 300
         if isinstance(answer, Embeddings):
             return bool(answer.vectors) and all(answer.vectors)
-        if isinstance(answer, Models):
+        if isinstance(answer, Models | Images):
             return bool(answer.data)
+        if isinstance(answer, Moderations | Ranking):
+            return bool(answer.results)
+        if isinstance(answer, Transcription):
+            return bool(answer.text)
+        if isinstance(answer, Binary):
+            return bool(answer.content)
+        if isinstance(answer, Video | TokenCount):
+            return True
         return isinstance(answer, Value) and answer.value is not None
 
     def _choice(self, choice: Choice) -> bool:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from ..types.deployment import Deployment
 from ..types.reply import Outcome
-from ..types.request import Request
+from ..types.request import PINNED, Request
 from .percentiles import Percentiles
 from .tokens import MEDIA_PARTS
 
@@ -302,8 +302,16 @@ def _span(seconds: float) -> str:
 # What a request needs, and who can give it.
 
 _VERBS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {verb: frozenset({verb}) for verb in ("chat", "complete", "embed", "models")}
-    | {"request": frozenset(), "call": frozenset()}
+    {
+        verb: frozenset({verb})
+        for verb in ("chat", "complete", "embed", "models", "image", "video", "rerank", "count_tokens")
+    }
+    | {
+        "moderate": frozenset({"moderation"}),
+        "transcribe": frozenset({"transcription"}),
+        "speak": frozenset({"speech"}),
+    }
+    | {verb: frozenset() for verb in ("request", "call", *PINNED)}
 )
 
 

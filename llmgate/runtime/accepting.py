@@ -12,12 +12,13 @@ from ..errors import BadRequest
 from ..types.call import CacheControl, Options
 from ..types.request import Message, Request, Verb
 from ..types.units import parse_duration, shown
+from ..types.uploads import uploads_in
 from ..types.wire import dumps
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["accept", "options", "passed"]
+__all__ = ["accept", "options", "passed", "seconds"]
 
 REQUEST_MAX_BYTES = 32 * 10**6  # Anthropic's limit of a request, the largest of the big providers
 LONE_SURROGATE = "the text holds half of a character pair (a lone surrogate), which UTF-8 cannot carry"
@@ -61,10 +62,16 @@ def _timeout(value: object) -> float:
             return 0.0
         if value == math.inf:
             return value
-    return _duration("timeout", value)
+    return seconds("timeout", value)
 
 
-def _duration(name: str, value: object) -> float:
+def seconds(name: str, value: object) -> float:
+    """
+    A time as people write it, in seconds.
+
+    Raises:
+        BadRequest: If it is none; `name` says which.
+    """
     try:
         return parse_duration(value)
     except ValueError as error:
@@ -126,8 +133,8 @@ def _cache_mapping(value: Mapping[Any, Any]) -> CacheControl:
     ttl, max_age, namespace = value.get("ttl"), value.get("max_age"), value.get("namespace")
     return CacheControl(
         asked=True,
-        ttl_s=None if ttl is None else _duration("cache.ttl", ttl),
-        max_age_s=None if max_age is None else _duration("cache.max_age", max_age),
+        ttl_s=None if ttl is None else seconds("cache.ttl", ttl),
+        max_age_s=None if max_age is None else seconds("cache.max_age", max_age),
         namespace="" if namespace is None else _text("cache.namespace", namespace),
     )
 
@@ -142,7 +149,7 @@ def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
     """
     if "stream" in body:
         raise BadRequest("stream: use gateway.stream(...) to read an answer in pieces")
-    if verb == "chat":
+    if verb in ("chat", "count_tokens"):
         body["messages"] = _messages(body["messages"])
         if "response_format" in body:
             body["response_format"] = _response_format(body["response_format"])
@@ -153,8 +160,30 @@ def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
         _text_or_list("input", given)
     elif verb == "complete":
         _text_or_list("prompt", body["prompt"])
+    elif verb in NEEDED:
+        _given(verb, body)
     body, encoded = _sendable(body)
     return Request(verb, "", body, stream, encoded)
+
+
+NEEDED: Mapping[Verb, tuple[tuple[str, str], ...]] = {
+    "image": (("prompt", "text"),),
+    "video": (("prompt", "text"),),
+    "moderate": (("input", "text or list"),),
+    "rerank": (("query", "text"), ("documents", "list")),
+    "speak": (("input", "text"),),
+}
+"""What a request of the verb is nothing without."""
+
+
+def _given(verb: Verb, body: dict[str, Any]) -> None:
+    for name, sort in NEEDED[verb]:
+        value = body[name]
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if not (isinstance(value, str) and "text" in sort) and not (is_list and "list" in sort):
+            raise BadRequest(f"{name}: expected a {sort.replace('text', 'string')}, got {type(value).__name__}")
+        if not value:
+            raise BadRequest(f"{name}: it is empty; there is nothing to {verb}")
 
 
 def _text_or_list(name: str, value: object) -> None:
@@ -166,11 +195,16 @@ def _sendable(body: Any) -> tuple[Any, bytes]:
     """The body as those who read the request will see it, and as it is sent."""
     try:
         encoded = dumps(body)
-        if len(encoded) > REQUEST_MAX_BYTES:
+        if len(encoded) > REQUEST_MAX_BYTES and _weight(body, len(encoded)) > REQUEST_MAX_BYTES:
             raise BadRequest(f"the request is {len(encoded)} bytes long; at most {REQUEST_MAX_BYTES} can be sent")
         return from_json(encoded), encoded
     except (ValueError, TypeError) as error:
         raise BadRequest(_unsendable(body, str(error))) from None
+
+
+def _weight(body: Any, size: int) -> int:
+    """Bytes that are sent: files travel as they are, and not as base64."""
+    return size - sum(len(file["data"]) // 4 for file in uploads_in(body))
 
 
 def _messages(messages: object) -> list[Any]:

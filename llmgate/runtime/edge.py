@@ -20,6 +20,7 @@ from ..types.response import Answer, Chunk, Embeddings, Folder, Models, RawRespo
 from ..types.runtime import Runtime
 from .accepting import accept, options, passed
 from .drive import drive
+from .media import AsyncMediaFace, MediaFace
 
 __all__ = ["AsyncFace", "AsyncStream", "Door", "Face", "Messages", "Stream", "Timeout", "discovered"]
 
@@ -99,7 +100,7 @@ def _free(answer: Answer) -> Decimal:
     return Decimal(0)
 
 
-class Face:
+class Face(MediaFace):
     """The verbs for plain threads. Every keyword that is no option of the call goes to the upstream as it is."""
 
     _door: Door
@@ -159,7 +160,7 @@ class Face:
         return drive(self._door.answer(self._door.blocking, name, request, asked))
 
 
-class AsyncFace:
+class AsyncFace(AsyncMediaFace):
     """The verbs for asyncio: those of `Face`, with `await`."""
 
     def __init__(self, door: Door) -> None:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITIES", "Deployment", "Price"]
 
 CAPABILITIES = frozenset(
-    {"chat", "complete", "embed", "models", "stream", "tools", "vision", "json_schema", "reasoning", "audio"}
-)
+    {
+        "chat", "complete", "embed", "models", "stream", "tools", "vision", "json_schema", "reasoning", "audio",
+        "image", "video", "moderation", "rerank", "transcription", "speech", "count_tokens",
+    }
+)  # fmt: skip
 """What a deployment may be able to do; a request needs some of them."""
 
 

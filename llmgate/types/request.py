@@ -7,12 +7,18 @@ from typing import Any, Literal
 
 from .wire import dumps
 
-__all__ = ["Message", "Request", "Verb"]
+__all__ = ["PINNED", "Message", "Request", "Verb"]
 
-Verb = Literal["chat", "complete", "embed", "models", "request", "call"]
+Verb = Literal[
+    "chat", "complete", "embed", "models", "request", "call",
+    "image", "video", "video_status", "video_content", "moderate", "rerank", "transcribe", "speak", "count_tokens",
+]  # fmt: skip
 """
 What can be asked for. `request` is anything else a provider has, passed through; `call` runs a wrapped function.
 """
+
+PINNED: frozenset[Verb] = frozenset({"video_status", "video_content"})
+"""Verbs about something that only the deployment knows where it was begun. The route of such a call is its name."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,8 @@ class Request:
         model: The upstream's name of the model; the attempt fills it in. Empty where none is needed.
         body: OpenAI's parameters of the verb without `model` and `stream`: for `chat` its `messages` and
             the rest (names llmgate does not know included), for `complete` the `prompt`, for `embed`
-            the `input`, for `request` the JSON body as it is.
+            the `input`, for `request` the JSON body as it is. The others have OpenAI's parameters, too;
+            `rerank` has `query` and `documents`, and files are as in `types/uploads.py`.
         stream: Whether the caller wants the answer in pieces.
         encoded: `body` as UTF-8 JSON in its own order; made once, when the request is accepted,
             because that also proves that it can be sent. Empty for `models` and for a body that is None.
