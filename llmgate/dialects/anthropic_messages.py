@@ -24,7 +24,7 @@ from typing import Any
 from ..errors import BadRequest, GatewayError, ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Model, Models, RawResponse, Response, ToolCall
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .anthropic_errors import error_of, write_error
 from .anthropic_requests import read_chat, write_chat
 from .anthropic_streams import Reader, Writer
@@ -67,7 +67,7 @@ class AnthropicMessages:
                     body[new] = body.pop(name)
             for name in quirks.drop:
                 body.pop(name, None)
-            return Written("POST", quirks.paths.get("chat", "/messages"), encoded(body), headers)
+            return Written("POST", quirks.paths.get("chat", "/messages"), encoded(body, request), headers)
         if request.verb == "models":
             # One page is all that can be asked for in one request, and a thousand is the largest (ModelListParams).
             return Written("GET", quirks.paths.get("models", "/models?limit=1000"), b"", headers)
@@ -144,7 +144,7 @@ def _read_message(data: Json) -> Response:
             for citation in block.get("citations") or ():
                 add_citation(citation, citations)
         elif kind == "tool_use":
-            arguments = dumps(block["input"]).decode()
+            arguments = encode(block["input"]).decode()
             calls.append(ToolCall(block["id"], block["name"], arguments, len(calls), own_of_call(block)))
         elif kind in THINKING:
             thinking.append(block)

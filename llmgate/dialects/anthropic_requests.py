@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import BadRequest
 from ..types.request import Request
-from ..types.wire import dumps
+from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
 from .shapes import MISSHAPEN, encoded, misshapen
 
@@ -556,7 +556,7 @@ def _read_assistant(content: list[Json]) -> Json:
     for block in content:
         kind = block["type"]
         if kind == "tool_use":
-            function = {"name": block["name"], "arguments": dumps(block["input"]).decode()}
+            function = {"name": block["name"], "arguments": encode(block["input"]).decode()}
             calls.append(_with({"id": block["id"], "type": "function", "function": function}, block, _OF_TOOLS))
         elif kind in THINKING and not parts and not calls:
             thinking.append(block)

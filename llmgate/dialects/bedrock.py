@@ -30,7 +30,7 @@ from urllib.parse import quote
 from ..errors import BadRequest, GatewayError, ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, RawResponse, Response, ToolCall
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .bedrock_embeddings import read_embed, read_embeddings, write_embed, write_embeddings
 from .bedrock_errors import error_of, write_error
@@ -76,7 +76,7 @@ class Bedrock:
         # An ARN holds slashes and colons; all of it is one step of the path.
         place = f"/model/{quote(request.model, safe='')}"
         if verb == "embed":
-            return Written("POST", f"{place}/invoke", encoded(write_embed(request)))
+            return Written("POST", f"{place}/invoke", encoded(write_embed(request), request))
         if verb != "chat":
             raise BadRequest(f"{verb}: Bedrock has only chat, embed and request; name another provider")
         body = write_chat(request)
@@ -85,7 +85,9 @@ class Bedrock:
                 body[new] = body.pop(name)
         for name in quirks.drop:
             body.pop(name, None)
-        return Written("POST", f"{place}/converse-stream" if request.stream else f"{place}/converse", encoded(body))
+        return Written(
+            "POST", f"{place}/converse-stream" if request.stream else f"{place}/converse", encoded(body, request)
+        )
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         if verb == "chat":
@@ -157,7 +159,9 @@ def _read_answer(data: Json, model: str) -> Response:
             text.append(block["text"])
         elif "toolUse" in block and not runs_there(block["toolUse"]):
             call = block["toolUse"]
-            calls.append(ToolCall(call["toolUseId"], call["name"], dumps(call.get("input") or {}).decode(), len(calls)))
+            calls.append(
+                ToolCall(call["toolUseId"], call["name"], encode(call.get("input") or {}).decode(), len(calls))
+            )
         elif "reasoningContent" in block:
             reasoning.append(reasoning_of(block["reasoningContent"]))
             thought = thought_of(block["reasoningContent"])

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import BadRequest
 from ..types.request import Request
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
@@ -407,7 +407,7 @@ def _write_response_format(out: Json, form: Any) -> None:
     if kind == "json_schema":
         asked = form["json_schema"]
         # A schema is a text here.
-        schema: Json = {"schema": dumps(asked["schema"]).decode()}
+        schema: Json = {"schema": encode(asked["schema"]).decode()}
         schema |= {name: asked[name] for name in ("name", "description") if asked.get(name)}
         wanted = {"type": kind, "structure": {"jsonSchema": schema}}
         out["outputConfig"] = {**out.get("outputConfig", {}), "textFormat": wanted}
@@ -532,7 +532,7 @@ def _read_assistant(content: list[Json]) -> Json:
             thoughts.append(thought_of(thought))
             reasoning.append(reasoning_of(thought))
         elif call is not None and not runs_there(call):
-            function = {"name": call["name"], "arguments": dumps(call["input"]).decode()}
+            function = {"name": call["name"], "arguments": encode(call["input"]).decode()}
             calls.append({"id": call["toolUseId"], "type": "function", "function": function})
         else:
             parts.append(_read_block(block))

@@ -56,8 +56,6 @@ PATHS: Mapping[str, str] = {
     "models": "/v1/models?page_size=1000",
 }
 
-_MALFORMED = (*MISSHAPEN, IndexError)
-
 
 class Cohere:
     """The API of Cohere. It has no text completions any more."""
@@ -80,7 +78,7 @@ class Cohere:
                 body[new] = body.pop(name)
         for name in quirks.drop:
             body.pop(name, None)
-        return Written("POST", path, encoded(body))
+        return Written("POST", path, encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         if verb == "chat":
@@ -109,7 +107,7 @@ class Cohere:
             if verb == "embed":
                 return _read_embeddings(data, request)
             return _read_answer(data) if "message" in data else _read_first(data)
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
     def write_response(self, answer: Answer) -> Json:

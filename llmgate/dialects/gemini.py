@@ -34,7 +34,7 @@ from ..types.usage import Usage
 from ..types.wire import loads
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .gemini_errors import error_of, write_error
-from .gemini_requests import MISSHAPEN, camelled, encoded, misshapen, read_chat, write_chat
+from .gemini_requests import camelled, read_chat, write_chat
 from .gemini_streams import Reader, Writer, called
 from .gemini_words import (
     BLOCKED,
@@ -52,6 +52,7 @@ from .gemini_words import (
     write_usage,
 )
 from .openai_words import excerpt
+from .shapes import MISSHAPEN, encoded, misshapen
 
 __all__ = ["Gemini"]
 
@@ -87,7 +88,7 @@ class Gemini:
         path = path.replace("{model}", quote(request.model, safe="/"))
         if verb == "embed":
             predicts = path.endswith(":predict")
-            return Written("POST", path, encoded(_write_embed(request, predicts)))
+            return Written("POST", path, encoded(_write_embed(request, predicts), request))
         body = write_chat(request)
         for name, new in quirks.rename.items():
             if name in body:
@@ -96,7 +97,7 @@ class Gemini:
             body.pop(name, None)
         if request.stream:
             path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
-        return Written("POST", path, encoded(body))
+        return Written("POST", path, encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         if verb == "chat":

@@ -14,12 +14,13 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..errors import BadRequest
 from ..types.request import Request
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
+from .shapes import MISSHAPEN, encoded, misshapen
 
-__all__ = ["BUDGETS", "HINTS", "MISSHAPEN", "NEUTRAL", "camelled", "encoded", "misshapen", "read_chat", "write_chat"]
+__all__ = ["BUDGETS", "HINTS", "NEUTRAL", "camelled", "read_chat", "write_chat"]
 
 BUDGETS: Mapping[str, int] = MappingProxyType(
     {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576}
@@ -60,9 +61,6 @@ HINTS = frozenset(
 )
 """OpenAI's parameters that change no answer: bookkeeping and speed. Usage comes in any case."""
 
-MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError)
-"""What looking into JSON raises that is not what its format promises."""
-
 UNSIGNED = "skip_thought_signature_validator"
 """
 The signature of a call that no Gemini made: Gemini 3 refuses the first call of a turn without one, and takes this.
@@ -100,26 +98,6 @@ def generation(model: str) -> tuple[int, int] | None:
     """Which Gemini it is, such as (2, 5); None for a name that does not say, which is then taken for the newest."""
     found = _GENERATION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found else None
-
-
-def misshapen(part: str, error: BaseException) -> BadRequest:
-    """The error for a part of a request that is not what it should be. Nothing of the part itself is quoted."""
-    if isinstance(error, KeyError):
-        return BadRequest(f"{part}: {error.args[0]!r} is missing")
-    return BadRequest(f"{part}: it is not of the shape that the API describes")
-
-
-def encoded(body: Any) -> bytes:
-    """
-    The body as JSON.
-
-    Raises:
-        BadRequest: If it cannot be said in JSON.
-    """
-    try:
-        return dumps(body)
-    except (TypeError, ValueError) as error:
-        raise BadRequest(f"the request is not JSON: {error}") from None
 
 
 # --- ours → theirs ----------------------------------------------------------------------------------------------------
@@ -643,7 +621,7 @@ def _read_result(result: Json, waiting: list[tuple[str, str]]) -> Json:
     response = result.get("response") or {}
     said = response.get("output")
     if response.keys() != {"output"} or not isinstance(said, str) or _response(said) != response:
-        said = dumps(response).decode()
+        said = encode(response).decode()
     message["content"] = said
     if result.get("parts"):
         message["content"] = [{"type": "text", "text": said}, *(_read_part(part) for part in result["parts"])]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..types.response import ToolCall
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .openai_words import call_id
 
 __all__ = [
@@ -309,7 +309,7 @@ class Parts:
             ToolCall(
                 call.get("id") or call_id(self._answer, self._index, self._calls),
                 call["name"],
-                dumps(call.get("args") or {}).decode(),
+                encode(call.get("args") or {}).decode(),
                 self._calls,
                 {"extra_content": {"google": {"thought_signature": signature}}} if signature else None,
             )

@@ -46,8 +46,6 @@ PATHS: Mapping[str, str] = {
     "models": "/api/tags",
 }
 
-_MALFORMED = (*MISSHAPEN, IndexError)
-
 
 class Ollama:
     """
@@ -72,7 +70,7 @@ class Ollama:
                 body[new] = body.pop(name)
         for name in quirks.drop:
             body.pop(name, None)
-        return Written("POST", path, encoded(body))
+        return Written("POST", path, encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         if verb == "chat":
@@ -99,7 +97,7 @@ class Ollama:
             if verb == "models":
                 return Models(raw=data, data=[_read_model(item) for item in data["models"] or ()])
             return _read_embeddings(data, request) if verb == "embed" else _read_answer(data)
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
     def write_response(self, answer: Answer, verb: Verb = "chat") -> Json:

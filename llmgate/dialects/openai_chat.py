@@ -25,7 +25,7 @@ from ..errors import BadRequest, GatewayError, ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import dumps, encode, loads
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .openai_errors import error_of, is_error, read_error, write_error
 from .openai_streams import Reader, Writer
@@ -77,7 +77,7 @@ class OpenAIChat:
         if verb == "models":
             return Request(verb)
         if verb == "request":
-            return Request(verb, body=data, encoded=b"" if data is None else dumps(data))
+            return Request(verb, body=data, encoded=b"" if data is None else encode(data))
         if not isinstance(data, dict):
             raise BadRequest("the body must be a JSON object")
         needed = NEEDED[verb]
@@ -89,7 +89,7 @@ class OpenAIChat:
         if not isinstance(model, str):
             raise BadRequest("model must be a string")
         body = {key: value for key, value in data.items() if key not in ("model", "stream")}
-        return Request(verb, model, body, data.get("stream") is True, dumps(body))
+        return Request(verb, model, body, data.get("stream") is True, encode(body))
 
     # Answers.
 
@@ -159,8 +159,10 @@ def _written_body(request: Request, quirks: Quirks) -> bytes:
     body: Json = request.body
     encoded = request.encoded
     bent = _bent(body, request, quirks)
-    if bent is not body or not encoded:
+    if not encoded:
         encoded = dumps(bent)
+    elif bent is not body:
+        encoded = encode(bent)
     head = b'{"model":' + to_json(request.model) if request.model else b"{"
     if request.stream:
         head += b',"stream":true' if request.model else b'"stream":true'

@@ -71,7 +71,7 @@ class OpenAIResponses(OpenAIChat):
                 body[new] = body.pop(name)
         for name in quirks.drop:
             body.pop(name, None)
-        return Written("POST", quirks.paths.get("chat") or "/responses", encoded(body))
+        return Written("POST", quirks.paths.get("chat") or "/responses", encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return read_chat(data) if verb == "chat" else super().read_request(verb, data)

@@ -16,7 +16,7 @@ from typing import Any
 from ..types.redact import redacted
 from ..types.response import Choice, Chunk
 from ..types.usage import Usage
-from ..types.wire import dumps
+from ..types.wire import encode
 
 __all__ = [
     "COUNTS",
@@ -167,7 +167,7 @@ def arguments_of(value: Any) -> str:
     """Arguments as JSON text; some send an object, or nothing at all."""
     if isinstance(value, str):
         return value
-    return "" if value is None else dumps(value).decode()
+    return "" if value is None else encode(value).decode()
 
 
 def call_id(answer: str, choice: int, call: int) -> str:

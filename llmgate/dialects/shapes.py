@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import BadRequest
-from ..types.wire import dumps
+from ..types.request import Request
+from ..types.wire import dumps, encode
 
 __all__ = ["MISSHAPEN", "encoded", "misshapen"]
 
-MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
+MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What looking into JSON raises that is not what its format promises."""
 
 
@@ -20,14 +21,18 @@ def misshapen(part: str, error: BaseException) -> BadRequest:
     return BadRequest(f"{part}: it is not of the shape that the API describes")
 
 
-def encoded(body: Any) -> bytes:
+def encoded(body: Any, asked: Request | None = None) -> bytes:
     """
     The body as JSON.
+
+    Args:
+        asked: The request that the body was made of; one that was never encoded was never shown to be JSON. None: the
+            body is made of JSON that was read.
 
     Raises:
         BadRequest: If it cannot be said in JSON.
     """
     try:
-        return dumps(body)
+        return encode(body) if asked is None or asked.encoded else dumps(body)
     except (TypeError, ValueError) as error:
         raise BadRequest(f"the request is not JSON: {error}") from None

@@ -14,7 +14,7 @@ import pydantic_core
 
 from .secret import Credential
 
-__all__ = ["Clients", "WireRequest", "WireResponse", "WireTimeouts", "dumps", "loads"]
+__all__ = ["Clients", "WireRequest", "WireResponse", "WireTimeouts", "dumps", "encode", "loads"]
 
 
 def loads(data: bytes | str) -> Any:
@@ -87,6 +87,22 @@ def dumps(value: Any) -> bytes:
         return _ENCODER.encode(value).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def encode(value: Any) -> bytes:
+    """
+    Write what is known to be JSON, because it was read as JSON, was written by `dumps` before, or is made of such parts.
+
+    It takes a fourth of the time of `dumps` and writes the same but for the exponent of a float (`1e-7`, not `1e-07`);
+    what is no JSON (a set, NaN) may come out as something else instead of being refused.
+
+    Raises:
+        ValueError, TypeError: As `dumps`, where the writer itself cannot go on.
+    """
+    try:
+        return pydantic_core.to_json(value)
+    except ValueError:
+        return dumps(value)  # it goes deeper, and its errors are those that callers know
 
 
 @dataclass(slots=True)

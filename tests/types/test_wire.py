@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from llmgate.types.secret import Credential, Secret
-from llmgate.types.wire import WireRequest, dumps, loads
+from llmgate.types.wire import WireRequest, dumps, encode, loads
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=12)
@@ -197,11 +197,46 @@ def test_what_json_does_not_have_is_a_type_error(value):
         dumps(value)
 
 
+@given(values)
+@example(1e-7)
+@example(10**400)
+def test_what_is_known_to_be_json_is_written_all_the_same(value):
+    """
+    Without its proof a value comes back as it was, types included, and is written as with it but for a float's exponent.
+    """
+    known = encode(value)
+
+    assert exact(value) == exact(loads(known)) == exact(json.loads(known))
+    assert dumps(value) == known or b"e-0" in dumps(value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, circle(), deep(100_000), object()])
+def test_what_cannot_be_written_at_all_is_refused_without_a_proof_too(value):
+    """
+    Half characters, circles, depths and values of which JSON knows nothing are the errors that `dumps` raises.
+    """
+    with pytest.raises((ValueError, TypeError)) as proven:
+        dumps(value)
+    with pytest.raises((ValueError, TypeError)) as known:
+        encode(value)
+
+    assert type(proven.value) is type(known.value)
+
+
+def test_what_is_known_to_be_json_is_written_however_deep_it_goes():
+    """
+    What `dumps` can write, `encode` writes, too: 400 lists, one in the other.
+    """
+    assert dumps(deep(400)) == encode(deep(400))
+
+
 def test_json_is_written_short_and_in_order():
     """
     Keys stay in the order given, nothing is padded, and letters are written as they are.
     """
-    assert '{"b":1,"a":["é",null,true]}'.encode() == dumps({"b": 1, "a": ["é", None, True]})
+    said = {"b": 1, "a": ["é", None, True]}
+
+    assert '{"b":1,"a":["é",null,true]}'.encode() == dumps(said) == encode(said)
 
 
 def test_a_request_shows_neither_its_headers_nor_its_body():
