@@ -43,6 +43,8 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
         "encoded": (NOT_IN_KEY, "made of the body"),
         "method": (IN_KEY, "reaches the wire"),
         "path": (IN_KEY, "reaches the wire"),
+        "spoken": (NOT_IN_KEY, "how the answer is told, not what it is"),
+        "original": (IN_KEY, "reaches the wire of an upstream of its format; where it is plain the body says the same"),
     },
     Options: {
         "timeout_s": (NOT_IN_KEY, "how long the caller waits does not change the answer"),
@@ -80,6 +82,8 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
 # Parameters in which the order of keys says nothing, or that have no keys: all the large ones.
 _ORDERLESS = frozenset({"messages", "prompt", "input", "stop"})
 _NESTED = (dict, list, tuple)
+# Of a body in a caller's own format, what is said of the model elsewhere, and of the way of the answer.
+_TRAVEL = frozenset({"model", "modelId", "stream"})
 
 # A body was encoded once when it was accepted, so it has no circle that would have to be looked for again.
 _sorted = json.JSONEncoder(
@@ -147,6 +151,11 @@ class CacheKey:
 
     def _body(self, request: Request) -> bytes:
         """The digest of a body in order; always 32 bytes, so that what follows it cannot be taken for a part of it."""
+        original = request.original
+        if original is not None and not original.plain:
+            # Everything else that may be sent is made of this.
+            said = {name: value for name, value in original.body.items() if name not in _TRAVEL}
+            return self._hash(self._digested(said) + request.spoken.encode())
         encoded = request.encoded
         if not encoded:
             return self._digested(request.body)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .wire import dumps
 
-__all__ = ["PINNED", "Message", "Request", "Verb"]
+__all__ = ["PINNED", "Message", "Original", "Request", "Verb"]
 
 Verb = Literal[
     "chat", "complete", "embed", "models", "request", "call",
@@ -54,6 +55,37 @@ class Message:
         return out | self.extra
 
 
+class Original:
+    """
+    The body of a request in its caller's own format. It is translated when somebody looks, and then once.
+
+    Args:
+        body: As it came.
+        read: Makes the request in our shape of it.
+        plain: Whether our shape is the body itself, but for the model and for how the answer travels.
+    """
+
+    __slots__ = ("_read", "_unified", "body", "plain")
+
+    def __init__(self, body: Any, read: Callable[[Any], Request], plain: bool = False) -> None:
+        self.body = body
+        self.plain = plain
+        self._read = read
+        self._unified: Request | None = None
+
+    def unified(self) -> Request:
+        """
+        What it asks for in our shape.
+
+        Raises:
+            BadRequest: If it is no body of its format, or of a form of it that only its own upstream can read.
+        """
+        # Of two threads that come first one throws away what the other has made, too.
+        if self._unified is None:
+            self._unified = self._read(self.body)
+        return self._unified
+
+
 @dataclass(slots=True)
 class Request:
     """
@@ -71,6 +103,9 @@ class Request:
             because that also proves that it can be sent. Empty for `models` and for a body that is None.
         method: For `request`: the HTTP method.
         path: For `request`: the path below the provider's base URL, starting with a slash.
+        spoken: Name of the wire format that the caller speaks and is answered in; empty for callers of a gateway's verbs.
+        original: The body in that format. An upstream that speaks it is sent this; `body` and `encoded` are made of it
+            when somebody looks, and raise `BadRequest` if they cannot be. None as soon as somebody changed the request.
 
     The cache key covers every field that reaches the wire; `policies/cache_key.py` classifies each.
     """
@@ -82,6 +117,32 @@ class Request:
     encoded: bytes = b""
     method: str = "POST"
     path: str = ""
+    spoken: str = ""
+    # A copy that `dataclasses.replace` makes says something else than the original, and so it has none.
+    original: Original | None = field(default=None, init=False, repr=False, compare=False)
+
+    @classmethod
+    def said(cls, spoken: str, original: Original, verb: Verb, model: str = "", stream: bool = False) -> Request:
+        """A request in a caller's own format."""
+        request = cls(verb, model, None, stream, spoken=spoken)
+        request.original = original
+        del request.body, request.encoded
+        return request
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Python comes here for what is not there: of a request in a caller's format these two, until they are wanted.
+            if name not in ("body", "encoded"):
+                raise AttributeError(f"a request has no {name}")
+            unified = self.original.unified()
+            self.body, self.encoded = unified.body, unified.encoded
+            return getattr(unified, name)
+
+    def native(self, dialect: str) -> Any:
+        """The body as it came, if it came in this format and nobody changed the request since; else None."""
+        original = self.original
+        return original.body if original is not None and self.spoken == dialect else None
 
     def but(self, **params: Any) -> Request:
         """
@@ -93,8 +154,10 @@ class Request:
         body = {
             name: value for name, value in {**self.body, **params}.items() if value is not None or name not in params
         }
-        return Request(self.verb, self.model, body, self.stream, dumps(body), self.method, self.path)
+        return Request(self.verb, self.model, body, self.stream, dumps(body), self.method, self.path, self.spoken)
 
     def to(self, model: str) -> Request:
         """The same request to another model."""
-        return Request(self.verb, model, self.body, self.stream, self.encoded, self.method, self.path)
+        if self.original is not None:
+            return Request.said(self.spoken, self.original, self.verb, model, self.stream)
+        return Request(self.verb, model, self.body, self.stream, self.encoded, self.method, self.path, self.spoken)

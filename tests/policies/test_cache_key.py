@@ -12,7 +12,7 @@ from llmgate.policies.cache_key import FIELDS, IN_KEY, CacheKey
 from llmgate.policies.cacheable import Cacheable
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.types.call import CacheControl, Call, Options
-from llmgate.types.request import Request
+from llmgate.types.request import Original, Request
 from llmgate.types.response import Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
 
 RUNTIME = BlockingRuntime()
@@ -26,7 +26,7 @@ key = CacheKey()
 OTHERS: dict[type, dict[str, Any]] = {
     Request: {
         "verb": "complete", "model": "gpt", "body": {"messages": []}, "stream": True, "encoded": b"{}",
-        "method": "GET", "path": "/x",
+        "method": "GET", "path": "/x", "spoken": "french",
     },
     Options: {
         "timeout_s": 1.0, "tenant": "other", "tags": {"a": "b"}, "cache": CacheControl(), "fallback": False,
@@ -84,7 +84,57 @@ def test_the_table_is_tried_whole() -> None:
     """
     left_out = {(kind, name) for kind, names in FIELDS.items() for name in names if name not in OTHERS[kind]}
 
-    assert {(Call, "request"), (Call, "options"), (Call, "route")} == left_out
+    assert {(Call, "request"), (Call, "options"), (Call, "route"), (Request, "original")} == left_out
+
+
+FRENCH: dict[str, Any] = {"modèle": "m", "stream": False, "question": "?"}
+
+
+def told(body: dict[str, Any], spoken: str = "french", plain: bool = False) -> Call:
+    """A call in the caller's own format, whose translation is always the same."""
+    return replace(CALL, request=Request.said(spoken, Original(body, lambda _: REQUEST, plain), "chat"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        told(FRENCH | {"question": "!"}),
+        told(FRENCH, "spanish"),
+        CALL,
+        replace(CALL, request=told(FRENCH).request.but()),
+    ],
+)
+def test_what_a_caller_said_in_a_format_of_its_own_is_part_of_the_key(other: Call) -> None:
+    """
+    Two bodies that read the same may be answered differently by an upstream of their format, which is sent the body.
+    """
+    assert key(told(FRENCH)) != key(other)
+
+
+@pytest.mark.parametrize("same", [{"stream": True}, {"model": "fast"}])
+def test_how_the_answer_travels_is_no_part_of_a_callers_own_words(same: dict[str, Any]) -> None:
+    """
+    A stream may replay a whole answer, and the model is told apart by the route.
+    """
+    assert key(told(FRENCH)) == key(told(FRENCH | same))
+
+
+def test_a_format_whose_body_is_ours_shares_its_answers() -> None:
+    """
+    Where the translation says all that the original says, callers of both have one cache.
+    """
+    assert key(CALL) == key(told(FRENCH, plain=True)) == key(told(FRENCH, "spanish", plain=True))
+
+
+def test_making_a_key_translates_nothing() -> None:
+    """
+    What only an upstream of the format can read has a key all the same.
+    """
+
+    def unreadable(body: Any) -> Request:
+        raise AssertionError(f"{body} was translated")
+
+    assert key(replace(CALL, request=Request.said("french", Original(FRENCH, unreadable), "chat")))
 
 
 def test_a_route_counts_where_it_has_no_fingerprint() -> None:
