@@ -44,7 +44,7 @@ class AnthropicVertex(AnthropicMessages):
         betas = request.body.get("betas")
         headers = [("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas))] if betas else []
         method = "streamRawPredict" if request.stream else "rawPredict"
-        return Written("POST", f"/models/{quote(request.model, safe='@')}:{method}", encoded(body), headers)
+        return Written("POST", f"/models/{quote(request.model, safe='@')}:{method}", encoded(body, request), headers)
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return read_hosted(data, VERSION) if verb == "chat" else super().read_request(verb, data)
