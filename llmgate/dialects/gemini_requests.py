@@ -18,9 +18,13 @@ from ..types.wire import encode, loads
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 
-__all__ = ["BUDGETS", "HINTS", "NEUTRAL", "camelled", "read_chat", "write_chat"]
+__all__ = ["ADDRESS", "BUDGETS", "FORMAT", "HINTS", "NEUTRAL", "camelled", "read_chat", "write_chat"]
+
+FORMAT = "gemini"
+ADDRESS = frozenset({"model", "stream"})
+"""Keys of a body that Google reads in the address."""
 
 BUDGETS: Mapping[str, int] = MappingProxyType(
     {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576}
@@ -110,6 +114,9 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If Gemini cannot express it; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request, ADDRESS)
     given: Json = request.body
     out: Json = {}
     config: Json = {}
@@ -508,16 +515,15 @@ def camelled(value: Any) -> Any:
         return [camelled(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        _camelled(name): item if _camelled(name) in _OPAQUE else camelled(item)
-        for name, item in value.items()
-        if item is not None
-    }
+    out: Json = {}
+    for given, item in value.items():
+        if item is not None:
+            name = _camelled(given) if "_" in given else given
+            out[name] = item if item.__class__ is str or name in _OPAQUE else camelled(item)
+    return out
 
 
 def _camelled(name: str) -> str:
-    if "_" not in name:
-        return name
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
 
@@ -533,8 +539,9 @@ def read_chat(data: Any) -> Request:
     """
     name = "the request"
     try:
-        given: Json = camelled(data)
-        body: Json = {"messages": _read_messages(given)}
+        # The conversation is most of it, and most of that are texts: it is camelled as far as it is anything else.
+        given: Json = camelled({name: value for name, value in data.items() if name != "contents"})
+        body: Json = {"messages": _read_messages(data["contents"], given.get("systemInstruction"))}
         for name, value in given.items():
             read = _READERS.get(name)
             if read is not None:
@@ -558,22 +565,57 @@ def _many(parts: Any) -> list[Json]:
     return parts if isinstance(parts, list) else [parts]
 
 
-def _read_messages(data: Json) -> list[Json]:
+def _read_messages(contents: Any, system: Any) -> list[Json]:
     messages: list[Json] = []
-    system = data.get("systemInstruction")
     if system:
         parts = _many(system if isinstance(system, str) else system["parts"])
         messages.append({"role": "system", "content": _simplest([_read_part(part) for part in parts])})
     waiting: list[tuple[str, str]] = []  # tool and id of the calls that have no result yet
-    for turn, content in enumerate(_many(data["contents"])):
-        parts = [_undoubted(part) for part in _many(content.get("parts") or [])]
+    for turn, content in enumerate(_many(contents)):
+        parts = _many(content.get("parts") or [])
         if content.get("role") == "model":
-            message = _read_model(parts, turn)
-            waiting = [(call["function"]["name"], call["id"]) for call in message.get("tool_calls", ())]
+            message = _read_plain(parts, turn) or _read_model([_spelled(part) for part in parts], turn)
+            calls = message.get("tool_calls")
+            waiting = [(call["function"]["name"], call["id"]) for call in calls] if calls else []
             messages.append(message)
+        elif len(parts) == 1 and parts[0].keys() == _TEXT and parts[0]["text"].__class__ is str:
+            messages.append({"role": "user", "content": parts[0]["text"]})
         else:
             messages += _read_user(parts, waiting)
     return messages
+
+
+_TEXT, _RESULT = frozenset({"text"}), frozenset({"functionResponse"})
+_CALL = frozenset({"id", "name", "args"})
+
+
+def _spelled(part: Json) -> Json:
+    """A part with the names as Google writes them itself."""
+    result = part.get("functionResponse")
+    if result is not None and part.keys() == _RESULT and result.keys() == _OF_RESULT:
+        return part
+    return _undoubted(camelled(part))
+
+
+_OF_RESULT = frozenset({"id", "name", "response"})
+
+
+def _read_plain(parts: list[Json], turn: int) -> Json | None:
+    """A turn of the model that is a text, or calls, and nothing else, as nearly all are; None for any other."""
+    if len(parts) == 1 and parts[0].keys() == _TEXT:
+        text = parts[0]["text"]
+        return {"role": "assistant", "content": text} if text.__class__ is str else None
+    calls: list[Json] = []
+    for part in parts:
+        call = part.get("functionCall")
+        if call is None or len(part) > 1 or call.keys() != _CALL or call["args"].__class__ is not dict:
+            return None
+        id = call["id"]
+        if not id or MADE_ID.fullmatch(id):
+            return None
+        function = {"name": call["name"], "arguments": encode(call["args"]).decode()}
+        calls.append({"id": id, "type": "function", "function": function})
+    return {"role": "assistant", "content": None, "tool_calls": calls} if calls else None
 
 
 def _undoubted(part: Json) -> Json:
@@ -602,25 +644,35 @@ def _read_model(parts: list[Json], turn: int) -> Json:
 
 
 def _read_user(parts: list[Json], waiting: list[tuple[str, str]]) -> list[Json]:
-    results = [_read_result(part["functionResponse"], waiting) for part in parts if "functionResponse" in part]
-    others = [_read_part(part) for part in parts if "functionResponse" not in part]
-    return [*results, {"role": "user", "content": _simplest(others)}] if others or not results else results
+    messages: list[Json] = []
+    others: list[Json] = []
+    for given in parts:
+        part = _spelled(given)
+        if "functionResponse" in part:
+            messages.append(_read_result(part["functionResponse"], waiting))
+        else:
+            others.append(_read_part(part))
+    if others or not messages:
+        messages.append({"role": "user", "content": _simplest(others)})
+    return messages
 
 
 def _read_result(result: Json, waiting: list[tuple[str, str]]) -> Json:
     """A result answers the call of its id, or without one the first of its tool that still waits."""
     name, id = result["name"], result.get("id")
-    call = next((call for call in waiting if (call[1] == id if id else call[0] == name)), None)
     message: Json = {"role": "tool"}
-    if call is None:
+    for at, (tool, waited) in enumerate(waiting):
+        if waited == id if id else tool == name:
+            message["tool_call_id"] = waited
+            del waiting[at]
+            break
+    else:
         # Only Google's own name tells what it belongs to.
         message["name"] = name
-    else:
-        waiting.remove(call)
-    message["tool_call_id"] = id or (call_id(name, 0, 0) if call is None else call[1])
+        message["tool_call_id"] = id or call_id(name, 0, 0)
     response = result.get("response") or {}
     said = response.get("output")
-    if response.keys() != {"output"} or not isinstance(said, str) or _response(said) != response:
+    if said.__class__ is not str or len(response) > 1 or _response(said) != response:
         said = encode(response).decode()
     message["content"] = said
     if result.get("parts"):
