@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
-from ..types.request import Request
+from ..types.request import PINNED, Request, Verb
+from ..types.uploads import uploads_in
 
 __all__ = ["MEDIA_PARTS", "Outputs", "input_tokens", "output_limit", "output_tokens"]
 
@@ -47,6 +48,12 @@ HISTORY_MIN = 20
 
 LOOK = 200
 """Characters of a text that are looked at; prose has a space among as many."""
+
+UNREAD: frozenset[Verb] = frozenset({"count_tokens", "models", *PINNED})
+"""Verbs for which no model reads anything."""
+
+UNWRITTEN: frozenset[Verb] = frozenset({"embed", "moderate", "rerank", "video", *UNREAD})
+"""Verbs for which no model writes tokens."""
 
 PERCENTILE = 0.95
 OUTPUT_MARGIN = 1.2
@@ -81,6 +88,12 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
     """
     size = len(request.encoded)
     media = 0
+    if request.verb != "chat":
+        if request.verb in UNREAD:
+            return 0
+        for file in uploads_in(request.body) if b'"media_type"' in request.encoded else ():
+            size -= len(file["data"])
+            media += _weight_of(file)
     # Whatever is no text says its type; most requests have nothing that does, and are not walked through.
     if b'"type"' in request.encoded and (needs is None or "vision" in needs or "audio" in needs):
         for kind, data in _media(request):
@@ -93,9 +106,18 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
     return math.ceil(max(size, 0) * (MARGIN / BYTES_PER_TOKEN)) + media
 
 
+def _weight_of(file: Mapping[str, str]) -> int:
+    """Tokens of a file, by what it is and how large. What says nothing of itself is most likely sound."""
+    media_type = file["media_type"]
+    if media_type.startswith("image/"):
+        return IMAGE_TOKENS
+    each = FILE_BYTES_PER_TOKEN if media_type == "application/pdf" else MEDIA_BYTES_PER_TOKEN
+    return math.ceil(len(file["data"]) / each)
+
+
 def output_limit(request: Request) -> int | None:
     """Tokens that all answers to the request may have together; None if the request sets no limit."""
-    if request.verb in ("embed", "models"):
+    if request.verb in UNWRITTEN:
         return 0
     body = request.body
     if not isinstance(body, dict):

@@ -15,11 +15,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
 from .call import Attempt
+from .media_entries import KINDS, MEDIA_PARTS, read_media, write_media
 from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
 from .usage import Usage
 from .wire import loads
@@ -184,14 +186,14 @@ _WRITERS: Mapping[type[Answer], tuple[str, Callable[[Any, dict[str, Any]], None]
     Models: ("models", _write_models),
     RawResponse: ("raw", _write_raw),
     Value: ("value", _write_value),
-}
+} | {cls: (kind, write_media) for cls, (kind, _) in KINDS.items()}
 _READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
     "response": _read_response,
     "embeddings": _read_embeddings,
     "models": _read_models,
     "raw": _read_raw,
     "value": _read_value,
-}
+} | {kind: partial(read_media, kind) for kind, _ in KINDS.values()}
 # What is written of each part, and what goes without saying.
 _UNSET = object()
 _ANSWER: Mapping[str, object] = {
@@ -274,5 +276,6 @@ def _fresh(value: Any) -> Any:
 
 _ATOMS = frozenset({str, int, float, bool, type(None), bytes, Decimal})
 _PARTS: Mapping[type, tuple[str, ...]] = {
-    part: tuple(field.name for field in fields(part)) for part in (Choice, ToolCall, Usage, Model, Attempt)
+    part: tuple(field.name for field in fields(part))
+    for part in (Choice, ToolCall, Usage, Model, Attempt, *MEDIA_PARTS)
 }

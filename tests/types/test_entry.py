@@ -12,8 +12,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from llmgate.errors import ContentFiltered
 from llmgate.types.call import Attempt
 from llmgate.types.entry import dump, fresh, load, seal, unseal
+from llmgate.types.media import (
+    Binary,
+    Image,
+    Images,
+    Moderation,
+    Moderations,
+    Ranked,
+    Ranking,
+    Span,
+    Speech,
+    TokenCount,
+    Transcription,
+    Video,
+)
 from llmgate.types.response import (
     Answer,
     Choice,
@@ -48,6 +63,11 @@ choices = st.builds(
     json_values, json_objects,
 )  # fmt: skip
 models = st.builds(Model, texts, texts, counts, maybe, counts, json_values)
+images = st.builds(Image, maybe, st.none() | st.binary(), texts, maybe)
+moderations = st.builds(
+    Moderation, st.booleans(), st.dictionaries(texts, st.booleans()), st.dictionaries(texts, floats)
+)
+spans = st.builds(Span, texts, st.none() | floats, st.none() | floats, maybe)
 common: dict[str, Any] = {
     "id": texts, "model": texts, "usage": usages, "raw": json_values, "provider": texts, "deployment": texts,
     "request_id": maybe,
@@ -60,7 +80,18 @@ answers: st.SearchStrategy[Answer] = st.one_of(
         RawResponse, **common, status=st.integers(100, 599), headers=st.dictionaries(texts, texts), content=st.binary()
     ),
     st.builds(Value, **common, value=json_values),
-)
+    st.builds(Images, **common, data=st.lists(images, max_size=2), created=counts),
+    st.builds(Video, **common, status=texts, progress=counts, error=st.none(), url=maybe),
+    st.builds(Binary, **common, content=st.binary(), media_type=texts),
+    st.builds(Speech, **common, content=st.binary(), media_type=texts),
+    st.builds(Moderations, **common, results=st.lists(moderations, max_size=2)),
+    st.builds(Ranking, **common, results=st.lists(st.builds(Ranked, st.integers(0, 9), floats, json_values), max_size=2)),
+    st.builds(
+        Transcription, **common, text=texts, language=maybe, duration_s=st.none() | floats,
+        segments=st.lists(spans, max_size=2), words=st.lists(spans, max_size=2),
+    ),
+    st.builds(TokenCount, **common, input_tokens=st.integers(0, 10**9)),
+)  # fmt: skip
 
 OF_THE_CALL = {"cached", "attempts", "priced"}
 """What belongs to the call that got an answer, and is not kept with it."""
@@ -104,11 +135,20 @@ def test_the_law_below_tries_every_field() -> None:
         Models: {"data"},
         RawResponse: {"status", "headers", "content"},
         Value: {"value"},
+        Images: {"data", "created"},
+        Video: {"status", "progress", "error", "url"},
+        Binary: {"content", "media_type"},
+        Speech: {"content", "media_type"},
+        Moderations: {"results"},
+        Ranking: {"results"},
+        Transcription: {"text", "language", "duration_s", "segments", "words"},
+        TokenCount: {"input_tokens"},
     }
 
     for kind, own in more.items():
         assert {*common, *own, *OF_THE_CALL} == {field.name for field in fields(kind)}
     assert [8, 5, 10, 6] == [len(fields(part)) for part in (Usage, ToolCall, Choice, Model)]
+    assert [4, 3, 3, 4] == [len(fields(part)) for part in (Image, Moderation, Ranked, Span)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -178,6 +218,8 @@ def test_a_vector_may_hold_whole_numbers() -> None:
         Value(value={1: "a"}),
         Value(value=[Decimal(1)]),
         Value(value=[HTTPStatus.OK]),
+        Ranking(results=[Ranked(0, 0.5, (1, 2))]),
+        Video(status="failed", error=ContentFiltered("no")),
         Answer(),
     ],
     ids=lambda answer: repr(answer)[:30].encode("ascii", "replace").decode(),
