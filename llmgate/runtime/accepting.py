@@ -13,7 +13,7 @@ from ..types.call import CacheControl, Options
 from ..types.request import Message, Request, Verb
 from ..types.units import parse_duration, shown
 from ..types.uploads import uploads_in
-from ..types.wire import dumps
+from ..types.wire import dumps, encode
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -193,6 +193,14 @@ def _text_or_list(name: str, value: object) -> None:
 
 def _sendable(body: Any) -> tuple[Any, bytes]:
     """The body as those who read the request will see it, and as it is sent."""
+    try:
+        # The fast writer takes more than JSON has. What it wrote was JSON if it reads the same.
+        encoded = encode(body)
+        kept = from_json(encoded, allow_inf_nan=False)
+        if kept == body and len(encoded) <= REQUEST_MAX_BYTES:
+            return kept, encoded
+    except (ValueError, TypeError, RecursionError):
+        pass  # The exact one says what is wrong, if anything is.
     try:
         encoded = dumps(body)
         if len(encoded) > REQUEST_MAX_BYTES and _weight(body, len(encoded)) > REQUEST_MAX_BYTES:
