@@ -30,7 +30,7 @@ Scope = Literal["tenant", "shared"]
 
 VERSION = 1  # of the encoding; another one makes all keys new
 KEY_BYTES = 32  # of both digests
-BODIES = 4096  # digests of bodies kept, 64 bytes each: under a megabyte with the dict around them
+KNOWN = 4096  # keys kept with what they were made of, 400 bytes each: under two megabytes
 
 IN_KEY, NOT_IN_KEY = True, False
 
@@ -114,15 +114,15 @@ class CacheKey:
         namespace: Taken where a call names none.
     """
 
-    __slots__ = ("_bodies", "_hash", "_namespace", "_shared")
+    __slots__ = ("_hash", "_known", "_namespace", "_shared")
 
     def __init__(self, key_hash: KeyHash = "blake2b", scope: Scope = "tenant", namespace: str = "") -> None:
         self._hash = _HASHES[key_hash]
         self._shared = scope == "shared"
         self._namespace = namespace
-        # What has been put in order once, by what was sent: who asks again pays for one digest. A fresh dict is begun
-        # when it is full, which costs the next callers what the first ones paid.
-        self._bodies: dict[bytes, bytes] = {}
+        # The keys of what was asked before, by what was sent: who asks again pays for one digest, and nothing is put in
+        # order. A fresh dict is begun when it is full, which costs the next callers what the first ones paid.
+        self._known: dict[tuple[bytes, tuple[str | bool, ...]], bytes] = {}
 
     def namespace(self, control: CacheControl | None) -> str:
         """The namespace of a call's answer."""
@@ -136,38 +136,48 @@ class CacheKey:
             ValueError, TypeError, RecursionError: If the body is not JSON; such a call cannot be sent either.
         """
         request, options = call.request, call.options
-        tenant = "" if self._shared else options.tenant
-        namespace = self.namespace(options.cache)
-        # Without a fingerprint a route counts by its name; a fingerprint is of hexadecimal digits, no name begins with "=".
-        route = call.fingerprint or "=" + call.route
-        model, path = request.model, request.path
-        # The lengths come first, so that no text can reach into its neighbour.
-        text = (
-            f"{VERSION} {self._shared:d}{options.fallback:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
-            f"{request.verb} {request.method} {tenant}{namespace}{route}{model}{path}"
+        control = options.cache
+        circumstances = (
+            "" if self._shared else options.tenant,
+            (control.namespace if control is not None else "") or self._namespace,
+            # Without a fingerprint a route counts by its name; a fingerprint is of hexadecimal digits, no name begins with "=".
+            call.fingerprint or "=" + call.route,
+            request.model,
+            request.path,
+            request.verb,
+            request.method,
+            options.fallback,
         )
-        # surrogatepass gives every text bytes of its own, lone surrogates included.
-        return self._hash(self._body(request) + text.encode("utf-8", "surrogatepass"))
-
-    def _body(self, request: Request) -> bytes:
-        """The digest of a body in order; always 32 bytes, so that what follows it cannot be taken for a part of it."""
         original = request.original
         if original is not None and not original.plain:
             # Everything else that may be sent is made of this.
             said = {name: value for name, value in original.body.items() if name not in _TRAVEL}
-            return self._hash(self._digested(said) + request.spoken.encode())
+            return self._made(self._hash(self._digested(said) + request.spoken.encode()), *circumstances)
         encoded = request.encoded
         if not encoded:
-            return self._digested(request.body)
-        short = hashlib.blake2b(encoded, digest_size=KEY_BYTES).digest()
-        digest = self._bodies.get(short)
-        if digest is None:
-            if len(self._bodies) >= BODIES:
-                self._bodies = {}
-            digest = self._bodies[short] = self._digested(request.body)
-        return digest
+            return self._made(self._digested(request.body), *circumstances)
+        asked = (_blake2b(encoded), circumstances)
+        key = self._known.get(asked)
+        if key is None:
+            if len(self._known) >= KNOWN:
+                self._known = {}
+            key = self._known[asked] = self._made(self._digested(request.body), *circumstances)
+        return key
+
+    def _made(
+        self, body: bytes, tenant: str, namespace: str, route: str, model: str, path: str, verb: str, method: str,
+        fallback: bool,
+    ) -> bytes:  # fmt: skip
+        # The lengths come first, so that no text can reach into its neighbour. The body's digest is always 32 bytes.
+        text = (
+            f"{VERSION} {self._shared:d}{fallback:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
+            f"{verb} {method} {tenant}{namespace}{route}{model}{path}"
+        )
+        # surrogatepass gives every text bytes of its own, lone surrogates included.
+        return self._hash(body + text.encode("utf-8", "surrogatepass"))
 
     def _digested(self, body: Any) -> bytes:
+        """The digest of a body in order."""
         parts = [body]
         if isinstance(body, dict) and "stream_options" in body:
             # How the stream is cut, not what it says.

@@ -14,6 +14,7 @@ from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.types.call import CacheControl, Call, Options
 from llmgate.types.request import Original, Request
 from llmgate.types.response import Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
+from llmgate.types.wire import dumps
 
 RUNTIME = BlockingRuntime()
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0}
@@ -76,6 +77,20 @@ def test_the_key_is_made_of_what_the_table_says(kind: type, name: str) -> None:
     place, _ = FIELDS[kind][name]
 
     assert (place is IN_KEY) == (key(changed(kind, **{name: OTHERS[kind][name]})) != key(CALL))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, others in OTHERS.items() for name in others], ids=str
+)
+def test_what_was_asked_before_has_the_same_key(kind: type, name: str) -> None:
+    """
+    A question that was accepted and asked before, where its key need not be made anew, has the key it always had.
+    """
+    made, asked = CacheKey(), CacheKey()
+    calls = [CALL, changed(kind, **{name: OTHERS[kind][name]})]
+    accepted = [replace(call, request=replace(call.request, encoded=dumps(call.request.body))) for call in calls]
+
+    assert [made(call) for call in calls * 2] == [asked(call) for call in accepted * 2]
 
 
 def test_the_table_is_tried_whole() -> None:
