@@ -33,15 +33,16 @@ def loads(data: bytes | str) -> Any:
         # A str with half of a character pair is no str to the reader.
         value = pydantic_core.from_json(_mended(data), allow_inf_nan=False)
     # The reader makes an infinity of a number that no float can hold. Looking for one in Python would cost more than
-    # reading did; marshal writes all floats as their eight bytes, in one step of C.
-    written = marshal.dumps(value, _NO_REFERENCES)
-    if (_INFINITY in written or _MINUS_INFINITY in written) and _has_infinity(value):
+    # reading did; marshal writes all floats as their eight bytes, in one step of C. One byte of those is found at once
+    # if it is there, and in most texts it is not.
+    written = marshal.dumps(value)
+    if _OF_INFINITIES in written and (_INFINITY in written or _MINUS_INFINITY in written) and _has_infinity(value):
         raise ValueError("a number is too large for a float")
     return value
 
 
-_NO_REFERENCES = 2  # marshal's version; later ones keep a table of what they have written, for nothing here
-_INFINITY, _MINUS_INFINITY = (marshal.dumps(infinity, _NO_REFERENCES) for infinity in (math.inf, -math.inf))
+_INFINITY, _MINUS_INFINITY = (marshal.dumps(infinity)[1:] for infinity in (math.inf, -math.inf))
+_OF_INFINITIES = _INFINITY[6:7]
 
 
 def _has_infinity(value: Any) -> bool:
