@@ -13,6 +13,12 @@ from llmgate import Gateway
 from llmgate.testing import ScriptedServer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-records", action="store_true", help="cut all recorded streams, and not a sample: ten minutes"
+    )
+
+
 class Colour:
     """
     Asks gateways from plain code or on an event loop; what a test says about one it says about both.

@@ -8,15 +8,16 @@ peculiar to a dialect stands in its own test.
 from __future__ import annotations
 
 import base64
+import copy
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmgate.dialects.base import Dialect, Quirks
+from llmgate.dialects.base import Dialect, Quirks, StreamReader
 from llmgate.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -53,10 +54,9 @@ __all__ = [
     "params",
     "parsed",
     "said",
-    "same_bytewise",
+    "read_in_pieces",
+    "same_byte_by_byte",
     "same_wherever_cut",
-    "short",
-    "without_unsent",
 ]
 
 Record = dict[str, Any]
@@ -118,11 +118,6 @@ def of_kind(records: Iterable[Record], *kinds: str) -> list[Any]:
 def one_in(part: int, of: Iterable[Any]) -> list[Any]:
     """A sample that stays the same when records are added: their ids are hashes."""
     return [param for param in of if int(param.values[0]["id"], 16) % part == 0]
-
-
-def short(limit: int, of: Iterable[Any]) -> list[Any]:
-    """Those with a body of at most so many bytes."""
-    return [param for param in of if len(body_of(param.values[0])) <= limit]
 
 
 def is_answer(record: Record) -> bool:
@@ -220,32 +215,43 @@ def counts(usage: Usage) -> dict[str, int | None]:
     }
 
 
-def without_unsent(told: Record, record: Record, names: Mapping[str, tuple[str, ...]]) -> Record:
-    """
-    What is expected, with None for each count that was not sent: it is unknown to us, where an SDK may say 0.
-
-    Args:
-        names: What the provider calls each count; one that it never sends has no name.
-    """
-    body = body_of(record)
-    unsent = [count for count, sent in names.items() if not any(name.encode() in body for name in sent)]
-    assert not any(told[count] for count in unsent)
-    return told | dict.fromkeys(unsent)
-
-
 # --- promises of every dialect ----------------------------------------------------------------------------------------
 
 
-def same_wherever_cut(read: Callable[..., Any], body: bytes, work: int = 0) -> None:
-    """Cut in two anywhere, a body reads the same; of `work` bytes read in all, fewer places are tried."""
-    whole = read(body)
-    for at in range(0, len(body), 1 + len(body) ** 2 // work if work else 1):
-        assert whole == read(body[:at], body[at:]), at
+BLOCK = 256  # bytes
 
 
-def same_bytewise(read: Callable[..., Any], body: bytes) -> None:
-    """Read byte by byte, a body reads the same."""
-    assert read(body) == read(*(body[at : at + 1] for at in range(len(body))))
+def same_wherever_cut(reader: Callable[[], StreamReader], body: bytes) -> None:
+    """
+    Cut in two anywhere, a stream gives the same chunks, or the same error.
+
+    A long stream has as many places as bytes. So it is read once, block by block, and from each block's beginning on a
+    copy of the reader is led over every cut in the block and to the end of the next one.
+    """
+    whole = reader()
+    for start in range(0, len(body), BLOCK):
+        end = start + 2 * BLOCK
+        last = end >= len(body)
+        told = read_in_pieces(copy.deepcopy(whole), last, body[start:end])
+        for at in range(start, min(start + BLOCK, len(body))):
+            assert told == read_in_pieces(copy.deepcopy(whole), last, body[start:at], body[at:end]), at
+        if isinstance(read_in_pieces(whole, False, body[start : start + BLOCK]), tuple):
+            return  # an error ends every stream
+
+
+def read_in_pieces(reader: StreamReader, last: bool, *pieces: bytes) -> Any:
+    """The chunks, and with the last piece what is left; or the error."""
+    try:
+        chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
+        return chunks + reader.end() if last else chunks
+    except GatewayError as error:
+        return type(error), error.message
+
+
+def same_byte_by_byte(reader: Callable[[], StreamReader], body: bytes) -> None:
+    """Read byte by byte, a stream gives the same chunks, or the same error."""
+    single = (body[at : at + 1] for at in range(len(body)))
+    assert read_in_pieces(reader(), True, body) == read_in_pieces(reader(), True, *single)
 
 
 def calls_are_numbered(chunks: Iterable[Chunk]) -> None:

@@ -23,8 +23,6 @@ pytestmark = corpus.needed
 dialect = AnthropicMessages()
 wire = Wire(dialect, "claude")
 
-SPLIT_SAMPLE, SPLIT_BYTES = 8, 3000  # one stream of eight, if it is short, is cut everywhere
-BYTE_SAMPLE = 4  # one stream of four is read byte by byte
 
 CATEGORIES = corpus.categories(
     "auth",
@@ -36,12 +34,6 @@ CATEGORIES = corpus.categories(
     "rate_limit",
     "server_error",
 )
-SENT_AS = {
-    "cached_tokens": ("cache_read_input_tokens",),
-    "cache_write_tokens": ("cache_creation_input_tokens",),
-    "reasoning_tokens": ("thinking_tokens",),
-}
-
 RECORDS = [record for record in (*corpus.lines("anthropic"), *corpus.lines("vertex")) if record["kind"] == "messages"]
 WHOLE = params(record for record in RECORDS if corpus.is_answer(record) and not record["streaming"])
 STREAMS = params(record for record in RECORDS if corpus.is_answer(record) and record["streaming"])
@@ -53,45 +45,6 @@ def facts(answer: Response) -> dict[str, Any]:
         | corpus.counts(answer.usage)
         | {"citations": answer.citations, "model": answer.model}
     )
-
-
-def expected(record: Record) -> dict[str, Any]:
-    told: dict[str, Any] = {name: value for name, value in record["expected"].items() if name != "choices"}
-    # An address that is cited twice is given once.
-    told["citations"] = list(dict.fromkeys(told["citations"]))
-    return corpus.without_unsent(told, record, SENT_AS)
-
-
-@pytest.mark.parametrize("record", WHOLE)
-def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    Text, calls, reasoning, reasons, citations and tokens of a whole answer are those of the provider's SDK.
-    """
-    assert expected(record) == facts(wire.read_whole(record))
-
-
-@pytest.mark.parametrize("record", STREAMS)
-def test_streams_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    A folded stream says what the provider's SDK accumulates from it.
-    """
-    assert expected(record) == facts(wire.folded(body_of(record)))
-
-
-@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
-def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
-    """
-    Cut in two at any byte, a stream gives the same chunks.
-    """
-    corpus.same_wherever_cut(wire.read_stream, body_of(record))
-
-
-@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
-def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
-    """
-    Read byte by byte, a stream gives the same chunks.
-    """
-    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)

@@ -21,18 +21,6 @@ pytestmark = corpus.needed
 dialect = Bedrock()
 wire = Wire(dialect, "m")
 
-SPLIT_SAMPLE, SPLIT_BYTES = 2, 8000  # one stream of two, if it is short, is cut everywhere
-BYTE_SAMPLE = 2  # one stream of two is read byte by byte
-
-SENT_AS = {
-    "input_tokens": ('"inputTokens"',),
-    # The two are sent together.
-    "output_tokens": ('"inputTokens"',),
-    "cached_tokens": ("cacheReadInputTokens",),
-    "cache_write_tokens": ("cacheWriteInputTokens",),
-    # Bedrock never says how much was thought.
-    "reasoning_tokens": (),
-}
 
 RECORDS = corpus.lines("bedrock")
 CONVERSED = [record for record in RECORDS if record["kind"] == "converse" and record["response_status"] == 200]
@@ -44,22 +32,9 @@ def facts(answer: Response) -> dict[str, Any]:
     return corpus.said(answer.choices[0]) | corpus.counts(answer.usage)
 
 
-def expected(record: Record) -> dict[str, Any]:
-    told = {name: value for name, value in record["expected"].items() if name != "choices"}
-    return corpus.without_unsent(told, record, SENT_AS)
-
-
 def known(params: list[Any]) -> list[Any]:
     """Those of which somebody can say what they mean."""
     return [param for param in params if param.values[0]["expected"]]
-
-
-@pytest.mark.parametrize("record", known(WHOLE))
-def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    Text, calls, reasoning, reasons and tokens of a whole answer are those of the provider's SDK.
-    """
-    assert expected(record) == facts(wire.read_whole(record))
 
 
 @pytest.mark.parametrize("record", [p for p in WHOLE if not p.values[0]["expected"]])
@@ -72,30 +47,6 @@ def test_whole_answers_that_nobody_explains_are_read(record: Record) -> None:
 
     assert "".join(block.get("text", "") for block in content) == answer.text
     assert [b["toolUse"]["toolUseId"] for b in content if "toolUse" in b] == [call.id for call in answer.tool_calls]
-
-
-@pytest.mark.parametrize("record", known(STREAMS))
-def test_streams_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    A folded stream says what the provider's SDK accumulates from it.
-    """
-    assert expected(record) == facts(wire.folded(body_of(record)))
-
-
-@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
-def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
-    """
-    Cut in two at any byte, a stream gives the same chunks.
-    """
-    corpus.same_wherever_cut(wire.read_stream, body_of(record))
-
-
-@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
-def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
-    """
-    Read byte by byte, a stream gives the same chunks.
-    """
-    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)

@@ -11,7 +11,6 @@ from llmgate.dialects.cohere import Cohere
 from llmgate.errors import BadRequest, GatewayError, StreamInterrupted
 from llmgate.types.request import Request
 from llmgate.types.response import Chunk, Embeddings, Models, RawResponse, Response, explode, fold
-from llmgate.types.usage import Usage
 
 from . import corpus
 from .corpus import PLAIN, Record, Wire, body_of, params
@@ -21,56 +20,16 @@ pytestmark = corpus.needed
 dialect = Cohere()
 wire = Wire(dialect, "command-a")
 
-SPLIT_SAMPLE, SPLIT_BYTES = 3, 8000  # one stream of three, if it is short, is cut everywhere
-BYTE_SAMPLE = 2  # one stream of two is read byte by byte
 
 RECORDS = corpus.lines("cohere")
 ANSWERS = [record for record in RECORDS if record["kind"] == "chat" and "error" not in record["expected"]]
 WHOLE = params(record for record in ANSWERS if not record["streaming"])
 STREAMS = params(record for record in ANSWERS if record["streaming"])
-SENT_AS = {"cached_tokens": ("cached_tokens",), "cache_write_tokens": (), "reasoning_tokens": ()}
 
 
 def facts(answer: Response) -> dict[str, Any]:
     choices = [corpus.said(choice) for choice in answer.choices]
     return {"choices": choices, "tool_plan": answer.choices[0].extra.get("tool_plan", "")} | corpus.counts(answer.usage)
-
-
-def expected(record: Record) -> dict[str, Any]:
-    told = {name: record["expected"].get(name, "") for name in ("choices", "tool_plan", *corpus.counts(Usage()))}
-    return corpus.without_unsent(told, record, SENT_AS)
-
-
-@pytest.mark.parametrize("record", WHOLE)
-def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    Text, calls, reasoning, plan, reasons and tokens of a whole answer are those of the provider's SDK.
-    """
-    assert expected(record) == facts(wire.read_whole(record))
-
-
-@pytest.mark.parametrize("record", STREAMS)
-def test_streams_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    A folded stream, of either version and framing, says what the provider's SDK accumulates from it.
-    """
-    assert expected(record) == facts(wire.folded(body_of(record)))
-
-
-@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
-def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
-    """
-    Cut in two at any byte, a stream gives the same chunks.
-    """
-    corpus.same_wherever_cut(wire.read_stream, body_of(record))
-
-
-@pytest.mark.parametrize("record", corpus.one_in(BYTE_SAMPLE, STREAMS))
-def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
-    """
-    Read byte by byte, a stream gives the same chunks.
-    """
-    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)

@@ -36,7 +36,6 @@ class OllamaWire(Wire):
 
 wire = OllamaWire(dialect, "m")
 
-SPLIT_SAMPLE, SPLIT_BYTES = 2, 8000  # one stream of two, if it is short, is cut everywhere
 
 # Those of Ollama's own API; its other one is OpenAI's.
 RECORDS = [record for record in corpus.lines("ollama") if "/api/" in record["url"]]
@@ -44,8 +43,6 @@ RECORDS = [record for record in corpus.lines("ollama") if "/api/" in record["url
 
 WHOLE = [param for param in corpus.of_kind(RECORDS, "chat", "generate") if not param.values[0]["streaming"]]
 STREAMS = [param for param in corpus.of_kind(RECORDS, "chat", "generate") if param.values[0]["streaming"]]
-# Ollama sends none of these.
-SENT_AS: dict[str, tuple[str, ...]] = {"cached_tokens": (), "cache_write_tokens": (), "reasoning_tokens": ()}
 
 
 def facts(answer: Response) -> dict[str, Any]:
@@ -53,47 +50,6 @@ def facts(answer: Response) -> dict[str, Any]:
     for choice in choices:
         choice["native_finish_reason"] = choice["native_finish_reason"] or choice["finish_reason"]
     return {"choices": choices} | corpus.counts(answer.usage)
-
-
-def expected(record: Record) -> dict[str, Any]:
-    return corpus.without_unsent({name: record["expected"][name] for name in facts(Response())}, record, SENT_AS)
-
-
-@pytest.mark.parametrize("record", WHOLE)
-def test_whole_answers_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    Text, calls, thinking, reasons and tokens of a whole answer are those of the provider's SDK.
-    """
-    assert expected(record) == facts(wire.read_whole(record))
-
-
-@pytest.mark.parametrize("record", STREAMS)
-def test_streams_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    A folded stream says what the provider's SDK accumulates from it, and every call has an id of its own.
-    """
-    answer = wire.folded(body_of(record))
-
-    assert expected(record) == facts(answer)
-    ids = [call.id for call in answer.tool_calls]
-    assert len({*ids}) == len(ids)
-    assert all(ids)
-
-
-@pytest.mark.parametrize("record", corpus.short(SPLIT_BYTES, corpus.one_in(SPLIT_SAMPLE, STREAMS)))
-def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
-    """
-    Cut in two at any byte, a stream gives the same chunks.
-    """
-    corpus.same_wherever_cut(wire.read_stream, body_of(record))
-
-
-@pytest.mark.parametrize("record", STREAMS)
-def test_a_stream_means_the_same_byte_by_byte(record: Record) -> None:
-    """
-    Read byte by byte, a stream gives the same chunks.
-    """
-    corpus.same_bytewise(wire.read_stream, body_of(record))
 
 
 @pytest.mark.parametrize("record", STREAMS)

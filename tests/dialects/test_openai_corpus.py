@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,8 +13,7 @@ from llmgate.dialects import dialect_named
 from llmgate.dialects.base import Quirks
 from llmgate.errors import GatewayError
 from llmgate.types.request import Request
-from llmgate.types.response import Answer, Chunk, Embeddings, Models, Response, fold
-from llmgate.types.usage import Usage
+from llmgate.types.response import Chunk, fold
 
 from . import corpus
 from .corpus import PLAIN, Record, body_of
@@ -29,10 +28,7 @@ PROVIDERS = (
 VERBS = {"chat": "chat", "completions": "complete", "embeddings": "embed", "models": "models"}
 ENDINGS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings", "models": "/models"}
 QUIRKS = {"xai": Quirks(reasoning_in_output=False)}
-SAID = ("text", "tool_calls", "finish_reason", "reasoning")
-CUT_SAMPLE = 24  # one stream in so many is cut everywhere; which, its id decides
-CUT_WORK = 20_000_000  # bytes read in all for one stream; longer ones are cut in fewer places
-
+BROKEN_SAMPLE = 24  # one stream in so many is broken off; which, its id decides
 DIALECT = dialect_named("openai_chat")
 
 
@@ -57,91 +53,6 @@ def chunks_of(record: Record, *pieces: bytes) -> list[Chunk]:
     return [chunk for piece in pieces for chunk in reader.feed(piece)] + reader.end()
 
 
-def answer_to(record: Record) -> Answer | GatewayError:
-    body = body_of(record)
-    try:
-        if record["response_status"] >= 400:
-            return DIALECT.read_error(record["response_status"], record["response_headers"], body)
-        if record["streaming"]:
-            return fold(chunks_of(record, body))
-        return DIALECT.read_response(asked(record), body, QUIRKS.get(record["provider"], PLAIN))
-    except GatewayError as error:
-        return error
-
-
-def differences(record: Record) -> list[str]:
-    """What was read otherwise than expected."""
-    answer, expected = answer_to(record), record["expected"]
-    failed = record["response_status"] >= 400 or bool(expected and "error" in expected)
-    if failed != isinstance(answer, GatewayError):
-        return [f"read as {answer!r}"[:200]]
-    if isinstance(answer, GatewayError):
-        return error_differences(answer, expected)
-    if expected is None:
-        return [] if answer_says_something(answer) else ["says nothing"]
-    if "vectors" in expected:
-        return embedding_differences(answer, expected)
-    assert isinstance(answer, Response)
-    found = [] if len(expected["choices"]) == len(answer.choices) else [f"{len(answer.choices)} choices"]
-    for choice, wanted in zip(answer.choices, expected["choices"], strict=False):
-        said = corpus.said(choice, corpus.parsed)
-        if len({id(call) for call in choice.tool_calls}) != len({call.id for call in choice.tool_calls if call.id}):
-            found.append("a tool call without an id of its own")
-        # Nothing refused is None to some SDKs, and an empty text to others.
-        pairs = {name: (said[name], wanted[name]) for name in SAID} | {
-            "refusal": (said["refusal"] or None, wanted["refusal"] or None)
-        }
-        found += [f"{name}: {has!r:.100}, not {wants!r:.100}" for name, (has, wants) in pairs.items() if has != wants]
-    return found + count_differences(answer.usage, expected) + citation_differences(answer, expected)
-
-
-def count_differences(usage: Usage, expected: dict[str, Any]) -> list[str]:
-    has, wants = corpus.counts(usage), {name: expected[name] for name in corpus.counts(usage)}
-    # An SDK's 0 may stand for a count that was not sent.
-    for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens"):
-        has[name], wants[name] = has[name] or 0, wants[name] or 0
-    return [f"{name}: {has[name]}, not {wants[name]}" for name in has if has[name] != wants[name]]
-
-
-def citation_differences(answer: Response, expected: dict[str, Any]) -> list[str]:
-    wanted = expected.get("citations")  # an empty list may mean that the SDK has no place for them
-    return [f"citations: {answer.citations}, not {wanted}"] if wanted and wanted != answer.citations else []
-
-
-def error_differences(error: GatewayError, expected: dict[str, Any] | None) -> list[str]:
-    if type(error) not in corpus.CATEGORIES.values():
-        return [f"read as {error!r}"[:200]]
-    status = (expected or {}).get("error", {}).get("status")
-    return [f"status {error.status}, not {status}"] if status not in (None, 200, error.status) else []
-
-
-def embedding_differences(answer: Answer, expected: dict[str, Any]) -> list[str]:
-    assert isinstance(answer, Embeddings)
-    pairs = {
-        "vectors": (len(answer.vectors), expected["vectors"]),
-        "dimensions": (len(answer.vectors[0]), expected["dimensions"]),
-        "input_tokens": (answer.usage.input_tokens, expected["input_tokens"]),
-    }
-    return [f"{name}: {has}, not {wants}" for name, (has, wants) in pairs.items() if has != wants]
-
-
-def answer_says_something(answer: Answer) -> bool:
-    if isinstance(answer, Models):
-        return bool(answer.data) and all(model.id for model in answer)
-    assert isinstance(answer, Response)
-    return bool(answer.choices) and all(choice.text and choice.finish_reason for choice in answer.choices)
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_reads_what_the_sdk_reads(provider):
-    """
-    Text, tool calls, finish, reasoning, refusal, tokens and citations of every recorded answer are the SDK's.
-    """
-    wrong = {record["id"]: found for record in records(provider) if (found := differences(record))}
-
-    assert {} == wrong
-
-
 def sample() -> list[Any]:
     return [
         pytest.param(record, id=f"{provider}-{record['id']}")
@@ -149,26 +60,8 @@ def sample() -> list[Any]:
         for record in records(provider)
         if record["streaming"]
         and record["response_status"] < 400
-        and int(hashlib.sha256(record["id"].encode()).hexdigest(), 16) % CUT_SAMPLE == 0
+        and int(hashlib.sha256(record["id"].encode()).hexdigest(), 16) % BROKEN_SAMPLE == 0
     ]
-
-
-def told(record: Record, *pieces: bytes) -> Any:
-    try:
-        return chunks_of(record, *pieces)
-    except GatewayError as error:
-        return type(error), error.message
-
-
-@pytest.mark.parametrize("record", sample())
-def test_a_cut_changes_nothing(record):
-    """
-    However a stream is cut, in two anywhere or into single bytes, its chunks are the same.
-    """
-    body, read = body_of(record), partial(told, record)
-
-    corpus.same_bytewise(read, body)
-    corpus.same_wherever_cut(read, body, CUT_WORK)
 
 
 @pytest.mark.parametrize("record", sample())

@@ -37,8 +37,7 @@ CATEGORIES = corpus.categories(
 # The SDK complains, when it copies an item, of what providers put into theirs.
 pytestmark = [corpus.needed, pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")]
 
-CUT_SAMPLE = 16  # one stream in so many is cut everywhere; which, its id decides
-CUT_WORK = 10_000_000  # bytes read in all for one stream; longer ones are cut in fewer places
+BROKEN_SAMPLE = 16  # one stream in so many is broken off; which, its id decides
 
 UNTOLD = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")  # counts that not every provider sends
 
@@ -55,7 +54,7 @@ def named(records: Iterable[Record]) -> list[Any]:
 
 WHOLE = named(record for record in ANSWERS if not record["streaming"])
 STREAMS = named(record for record in ANSWERS if record["streaming"])
-SAMPLE = corpus.one_in(CUT_SAMPLE, STREAMS)
+SAMPLE = corpus.one_in(BROKEN_SAMPLE, STREAMS)
 
 
 def facts(answer: Response) -> dict[str, Any]:
@@ -64,40 +63,11 @@ def facts(answer: Response) -> dict[str, Any]:
     return told | {"citations": answer.citations, "model": answer.model}
 
 
-def expected(record: Record) -> dict[str, Any]:
-    told = {
-        name: value for name, value in record["expected"].items() if name not in ("choices", "native_finish_reason")
-    }
-    # An address that is cited twice is given once.
-    told["citations"] = list(dict.fromkeys(told["citations"]))
-    return corpus.without_unsent(told, record, {count: (f'"{count}"',) for count in UNTOLD})
-
-
-@pytest.mark.parametrize("record", WHOLE + STREAMS)
-def test_answers_say_what_the_sdk_reads(record: Record) -> None:
-    """
-    Text, calls, reasoning, reasons, citations and tokens of every answer, whole or streamed, are those of the SDK.
-    """
-    answer = wire.read(record)
-
-    assert expected(record) == facts(answer)
-    assert len({call.id for call in answer.tool_calls} - {""}) == len(answer.tool_calls)
-
-
 def test_all_providers_are_here() -> None:
     """
     Answers of every provider that speaks this format are among the recorded ones.
     """
     assert set(PROVIDERS) == {record["provider"] for record in ANSWERS}
-
-
-@pytest.mark.parametrize("record", SAMPLE)
-def test_a_stream_means_the_same_wherever_it_is_cut(record: Record) -> None:
-    """
-    However a stream is cut, in two anywhere or into single bytes, its chunks are the same.
-    """
-    corpus.same_bytewise(wire.read_stream, body_of(record))
-    corpus.same_wherever_cut(wire.read_stream, body_of(record), CUT_WORK)
 
 
 @pytest.mark.parametrize("record", SAMPLE)

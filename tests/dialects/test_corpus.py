@@ -1,0 +1,368 @@
+"""
+Every recorded interaction, read as its provider's own SDK reads it, and every recorded request, written as it was sent.
+
+Which format a record is of, its address says; what the address leaves open, the catalog's row of its provider says. No
+record has code of its own: the few that are read otherwise than their SDKs read them stand with their reasons in
+`docs/corpus.json`, beside the figures that the documentation shows. `python -m tests.dialects.test_corpus` writes those.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmgate.config.kinds import known_kinds, provider_class
+from llmgate.dialects import dialect_named
+from llmgate.dialects.base import Dialect, Quirks, StreamReader
+from llmgate.dialects.openai_chat import PATHS
+from llmgate.errors import GatewayError
+from llmgate.providers.catalog import row_named
+from llmgate.providers.http import HTTPProvider
+from llmgate.types.request import Request, Verb
+from llmgate.types.response import Answer, Choice, Embeddings, Models, RawResponse, Response, fold
+
+from . import corpus
+from .corpus import Record, body_of
+
+pytestmark = corpus.needed
+
+KEPT = Path(__file__).parents[2] / "docs" / "corpus.json"
+DEPARTURES: dict[str, str] = json.loads(KEPT.read_text())["departures"]
+"""Records that are read otherwise than their SDKs read them, and why."""
+DEPARTURES_SHARE = 0.01  # of all records, at most
+
+BYTE_SAMPLE = 4  # one stream in so many is read byte by byte, unless all are wanted
+CUT_SAMPLE = 32  # one stream in so many is cut everywhere, unless all are wanted
+
+NOT_YET = frozenset({"audio", "count_tokens", "images", "interactions", "invoke", "moderations", "rerank"})
+"""Kinds that no dialect reads so far."""
+NOT_YET_WRITTEN = frozenset({"anthropic_messages", "anthropic_vertex", "bedrock", "cohere", "gemini", "ollama"})
+"""Formats whose requests are not written as they came so far."""
+
+
+# --- how a record is read ---------------------------------------------------------------------------------------------
+
+
+VERBS: dict[str, Verb] = {
+    "chat": "chat",
+    "completions": "complete",
+    "converse": "chat",
+    "embeddings": "embed",
+    "generate": "chat",
+    "messages": "chat",
+    "models": "models",
+    "responses": "chat",
+}
+TEXT_COMPLETIONS = "/api/generate"
+"""Not every `generate` is a chat."""
+
+
+def path_of(record: Record) -> str:
+    path: str = record["url"].partition("?")[0].partition("#")[0]
+    return path.rstrip("/")
+
+
+@cache
+def provider_of(provider: str, path: str) -> HTTPProvider:
+    """Whom to ask for what stands at a path: the provider by its name, or as the compatible one that it is there."""
+    kind = provider if provider in known_kinds() else COMPATIBLE
+    if re.search(r"/(completions|responses(/input_tokens)?)$", path):
+        row = row_named(kind)
+        kind = kind if row is not None and row.dialect == "openai_chat" else COMPATIBLE
+    elif "/api/" in path and kind == "ollama":
+        kind = "ollama-native"
+    cls, options = provider_class(kind)
+    if "/responses" in path:
+        options["api"] = "responses"
+    asked = cls(**options)
+    assert isinstance(asked, HTTPProvider)
+    return asked
+
+
+COMPATIBLE = "openai-compatible"
+
+
+def how(record: Record) -> tuple[Dialect, Quirks, Verb]:
+    """The format of a record, where its provider departs from it, and what was asked for."""
+    path, kind = path_of(record), record["kind"]
+    provider = provider_of(record["provider"], path)
+    dialect = dialect_named(provider.dialect(record["model"] or ""))
+    verb: Verb = "complete" if path.endswith(TEXT_COMPLETIONS) else VERBS[kind]
+    if dialect.name == "openai_chat" and not path.endswith(provider.row.quirks.paths.get(verb) or PATHS[verb]):
+        verb = "request"  # some API of the provider's own
+    return dialect, provider.row.quirks, verb
+
+
+def asked(record: Record) -> Request:
+    """What was asked, as far as an answer is read by it."""
+    _, _, verb = how(record)
+    return Request(verb, record["model"] or "m", record.get("request_json") or {}, record["streaming"])
+
+
+def read(record: Record) -> Answer:
+    """
+    The answer.
+
+    Raises:
+        GatewayError: If it is an error.
+    """
+    dialect, quirks, _ = how(record)
+    body = body_of(record)
+    if record["response_status"] >= 400:
+        raise dialect.read_error(record["response_status"], record["response_headers"], body)
+    if record["streaming"]:
+        reader = reader_of(record)
+        return fold([*reader.feed(body), *reader.end()])
+    return dialect.read_response(asked(record), body, quirks)
+
+
+def reader_of(record: Record) -> StreamReader:
+    dialect, quirks, _ = how(record)
+    return dialect.reader(asked(record), quirks)
+
+
+# --- what is expected of it -------------------------------------------------------------------------------------------
+
+
+@cache
+def wrong_with(id: str) -> list[str]:
+    """What is read otherwise than expected out of a record."""
+    record = RECORDS[id]
+    expected = record["expected"]
+    failed = record["response_status"] >= 400 or bool(expected and "error" in expected)
+    try:
+        answer = read(record)
+    except GatewayError as error:
+        return list(error_differences(error, expected)) if failed else [f"raises {error!r}"]
+    if failed:
+        return [f"no error, but {answer!r:.200}"]
+    if expected is None:
+        return [] if says_something(answer) else ["says nothing"]
+    if isinstance(answer, Embeddings):
+        told = {
+            "vectors": len(answer.vectors),
+            "dimensions": len(answer.vectors[0]),
+            "input_tokens": answer.usage.input_tokens,
+        }
+        return list(differences(told, expected))
+    assert isinstance(answer, Response)
+    return list(answer_differences(record, answer, expected))
+
+
+def differences(told: dict[str, Any], expected: dict[str, Any]) -> Iterable[str]:
+    return (f"{name}: {has!r:.200}, not {expected[name]!r:.200}" for name, has in told.items() if has != expected[name])
+
+
+def error_differences(error: GatewayError, expected: dict[str, Any] | None) -> Iterable[str]:
+    if type(error) not in corpus.CATEGORIES.values():
+        yield f"read as {error!r}"
+    told = (expected or {}).get("error", {})
+    if told.get("status") not in (None, 200, error.status):
+        yield f"status: {error.status}, not {told['status']}"
+
+
+def answer_differences(record: Record, answer: Response, expected: dict[str, Any]) -> Iterable[str]:
+    choices: list[dict[str, Any]] = expected["choices"]
+    if len(choices) != len(answer.choices):
+        yield f"choices: {len(answer.choices)}, not {len(choices)}"
+    for choice, wanted in zip(answer.choices, choices, strict=False):
+        yield from choice_differences(record, choice, wanted)
+    yield from differences(corpus.counts(answer.usage), counts_expected(record, answer, expected))
+    # Some SDKs have no place for citations; and whether an address that is cited twice is told twice is a matter of taste.
+    if expected.get("citations"):
+        cited, wanted = dict.fromkeys(answer.citations), dict.fromkeys(expected["citations"])
+        yield from differences({"citations": [*cited]}, {"citations": [*wanted]})
+    if expected.get("model"):
+        yield from differences({"model": answer.model}, expected)
+    if "tool_plan" in expected:
+        yield from differences({"tool_plan": answer.choices[0].extra.get("tool_plan", "")}, expected)
+
+
+def choice_differences(record: Record, choice: Choice, wanted: dict[str, Any]) -> Iterable[str]:
+    said = corpus.said(choice, corpus.parsed)
+    # Nothing refused is None to some SDKs, and an empty text to others.
+    told = {name: said[name] for name in ("text", "tool_calls", "reasoning", "finish_reason")} | {
+        "refusal": said["refusal"] or None
+    }
+    yield from differences(told, wanted | {"refusal": wanted["refusal"] or None})
+    # Some SDKs drop the provider's own word.
+    native = said["native_finish_reason"] or said["finish_reason"]
+    if (
+        native != (wanted["native_finish_reason"] or wanted["finish_reason"])
+        and f'"{native}"' not in record["response_body"]
+    ):
+        yield f"native_finish_reason: {native}, not {wanted['native_finish_reason']}"
+    ids = [call.id for call in choice.tool_calls]
+    if not all(ids) or len({*ids}) != len(ids):
+        yield f"ids of tool calls: {ids}"
+
+
+def counts_expected(record: Record, answer: Response, expected: dict[str, Any]) -> dict[str, Any]:
+    """
+    The counts, with None for each that was not sent: an SDK may say 0 there. Where an SDK says 0 because it does not look
+    into the place where the count was sent, we need not look there, either.
+    """
+    unsent = {name for name, sent in SENT_AS.items() if not re.search(sent, body_of(record))}
+    read = corpus.counts(answer.usage)
+    return {name: expected[name] or (None if name in unsent or read[name] is None else expected[name]) for name in read}
+
+
+def counted_as(*names: str) -> re.Pattern[bytes]:
+    return re.compile(rb'"(%s)":\s*\d' % "|".join(names).encode())
+
+
+SENT_AS = {
+    "input_tokens": counted_as(
+        "prompt_tokens", "input_tokens", "inputTokens", "promptTokenCount", "toolUsePromptTokenCount", "prompt_eval_count"
+    ),
+    "output_tokens": counted_as(
+        "completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount", "thoughtsTokenCount", "eval_count"
+    ),
+    "cached_tokens": counted_as(
+        "cached_tokens", "cache_read_input_tokens", "cacheReadInputTokens", "cachedContentTokenCount"
+    ),
+    "cache_write_tokens": counted_as("cache_write_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens"),
+    "reasoning_tokens": counted_as("reasoning_tokens", "thinking_tokens", "thoughtsTokenCount"),
+}  # fmt: skip
+"""What providers call each count."""
+
+
+def says_something(answer: Answer) -> bool:
+    match answer:
+        case Response():
+            return bool(answer.choices) and all(choice.text or choice.finish_reason for choice in answer.choices)
+        case Embeddings():
+            return bool(answer.vectors) and all(answer.vectors)
+        case Models():
+            return bool(answer.data) and all(model.id for model in answer)
+        case RawResponse():
+            return bool(answer.content)
+    return False
+
+
+# --- the promises -----------------------------------------------------------------------------------------------------
+
+
+RECORDS: dict[str, Record] = {
+    record["id"]: record
+    for provider in corpus.files()
+    for record in corpus.lines(provider)
+    if record["kind"] not in NOT_YET
+}
+
+
+def is_written(record: Record) -> bool:
+    return isinstance(record.get("request_json"), dict) and how(record)[0].name not in NOT_YET_WRITTEN
+
+
+def named(record: Record) -> str:
+    return f"{record['provider']} {record['kind']} {record['id']}"
+
+
+def params(records: Iterable[Record]) -> list[Any]:
+    return [pytest.param(record["id"], id=named(record).replace(" ", "-")) for record in records]
+
+
+@pytest.mark.parametrize("id", params(RECORDS.values()))
+def test_an_answer_is_read_as_its_sdk_reads_it(id: str, record_property: Callable[[str, object], None]) -> None:
+    """
+    Texts, tool calls, reasons, tokens, vectors and errors of a recorded answer are those that the provider's SDK finds.
+    """
+    record_property("departs" if id in DEPARTURES else "recorded", named(RECORDS[id]))
+    assert (id in DEPARTURES) == bool(wrong_with(id)), wrong_with(id)
+
+
+@cache
+def wrong_with_request(id: str) -> list[str]:
+    """What is written otherwise than it was sent, key by key."""
+    record = RECORDS[id]
+    dialect, own, verb = how(record)
+    sent = record["request_json"]
+    request = dialect.read_request(verb, sent)
+    if not request.model and record["model"]:
+        request = request.to(record["model"])  # it stands in the address
+    # Whoever did not ask for the usage of a stream is not shown it; we ask for it anyway.
+    quirks = Quirks(paths=own.paths, stream_usage="stream_options" in sent)
+    written = json.loads(dialect.write_request(request, quirks).body)
+    # Not to be streamed is what everybody asks for who says nothing.
+    names = {name for name in {*sent, *written} if (sent.get(name), written.get(name)) != (False, None)}
+    return list(differences({name: written.get(name) for name in names}, defaultdict(lambda: None, sent)))
+
+
+@pytest.mark.parametrize("id", params(r for r in RECORDS.values() if is_written(r)))
+def test_a_request_goes_out_as_it_came(id: str, record_property: Callable[[str, object], None]) -> None:
+    """
+    A recorded request, read and written again in its own format, is the same JSON.
+    """
+    record_property("recorded", named(RECORDS[id]))
+    assert [] == wrong_with_request(id)
+
+
+# --- streams in pieces ------------------------------------------------------------------------------------------------
+
+STREAMS = [record for record in RECORDS.values() if record["streaming"]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A sample of streams, chosen by their ids; all of them with `--all-records`."""
+    for name, part in (("bytewise", BYTE_SAMPLE), ("cut", CUT_SAMPLE)):
+        if name in metafunc.fixturenames:
+            one_in = 1 if metafunc.config.getoption("all_records") else part
+            metafunc.parametrize(name, params(record for record in STREAMS if int(record["id"], 16) % one_in == 0))
+
+
+def test_a_stream_means_the_same_byte_by_byte(bytewise: str) -> None:
+    """
+    Read in single bytes, a stream gives the same chunks, or ends with the same error.
+    """
+    corpus.same_byte_by_byte(partial(reader_of, RECORDS[bytewise]), body_of(RECORDS[bytewise]))
+
+
+def test_a_stream_means_the_same_wherever_it_is_cut(cut: str) -> None:
+    """
+    Cut in two at any byte, a stream gives the same chunks, or ends with the same error.
+    """
+    corpus.same_wherever_cut(partial(reader_of, RECORDS[cut]), body_of(RECORDS[cut]))
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def test_departures_are_few() -> None:
+    """
+    Every record that is read otherwise than its SDK reads it has a reason, and there are hardly any.
+    """
+    assert DEPARTURES.keys() <= RECORDS.keys()
+    assert all(DEPARTURES.values())
+    assert len(DEPARTURES) <= DEPARTURES_SHARE * len(RECORDS)
+
+
+def figures() -> dict[str, dict[str, str]]:
+    """By provider and kind: so many records of so many are read and written as they should."""
+    passed, found = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for id, record in RECORDS.items():
+        of = record["provider"], record["kind"]
+        found[of] += 1
+        passed[of] += not (wrong_with(id) or (is_written(record) and wrong_with_request(id)))
+    table: dict[str, dict[str, str]] = defaultdict(dict)
+    for provider, kind in sorted(found):
+        table[provider][kind] = f"{passed[provider, kind]} / {found[provider, kind]}"
+    return table
+
+
+def test_the_documentation_shows_what_is_so() -> None:
+    """
+    The figures in the documentation are those of this run; if not, `python -m tests.dialects.test_corpus` writes them.
+    """
+    assert json.loads(KEPT.read_text())["figures"] == figures()
+
+
+if __name__ == "__main__":
+    KEPT.write_text(json.dumps({"departures": DEPARTURES, "figures": figures()}, indent=2, sort_keys=True) + "\n")
