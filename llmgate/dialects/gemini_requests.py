@@ -197,7 +197,7 @@ def _write_effort(config: Json, effort: str, model: str) -> None:
 class _Turns:
     """The conversation as it is written: neighbours of one role become one turn."""
 
-    __slots__ = ("calls", "contents", "results", "signed", "system")
+    __slots__ = ("calls", "contents", "nameless", "results", "signed", "system")
 
     def __init__(self, model: str) -> None:
         which = generation(model)
@@ -205,7 +205,8 @@ class _Turns:
         self.contents: list[Json] = []
         self.system: list[Json] = []
         self.calls: dict[str, tuple[int, str]] = {}  # id of a call → which of all calls it was, and of which tool
-        self.results: list[tuple[int, str, list[Json]]] = []  # which call, its id, and what came of it
+        self.results: list[tuple[int, list[Json]]] = []  # which call, and what came of it
+        self.nameless = False  # whether one of them is told without an id
 
     def say(self, role: str, parts: list[Json]) -> None:
         if self.contents and self.contents[-1]["role"] == role:
@@ -215,15 +216,11 @@ class _Turns:
 
     def settle(self) -> None:
         """All results of one turn are given together. Those without an id are told apart by the order of their calls."""
-        if not self.results:
-            return
         results, self.results = self.results, []
-        if any(MADE_ID.fullmatch(id) for _, id, _ in results):
+        if self.nameless:
+            self.nameless = False
             results.sort(key=lambda result: result[0])
-        self.say("user", [part for _, _, parts in results for part in parts[:1]])
-        beside = [part for _, _, parts in results for part in parts[1:]]
-        if beside:
-            self.say("user", beside)
+        self.say("user", [parts[0] for _, parts in results] + [part for _, parts in results for part in parts[1:]])
 
 
 def _write_messages(out: Json, messages: Any, model: str) -> None:
@@ -235,7 +232,8 @@ def _write_messages(out: Json, messages: Any, model: str) -> None:
             raise misshapen(f"messages[{position}]", error) from None
         except BadRequest as error:
             raise BadRequest(f"messages[{position}]: {error.message}") from None
-    turns.settle()
+    if turns.results:
+        turns.settle()
     if not turns.contents:
         raise BadRequest("messages: a chat needs at least one message that is not a system message")
     if turns.system:
@@ -248,11 +246,14 @@ def _write_turn(turns: _Turns, message: Json) -> None:
     if role == "tool":
         turns.results.append(_write_result(turns, message))
         return
-    turns.settle()
+    if turns.results:
+        turns.settle()
     if role == "user":
         turns.say("user", _content(content))
     elif role == "assistant":
-        turns.say("model", _write_assistant(turns, message))
+        # Most say a text and nothing else.
+        said = len(message) == 2 and content is not None
+        turns.say("model", _content(content) if said else _write_assistant(turns, message))
     elif role in ("system", "developer"):
         # Hoisted wherever it stands: Gemini takes instructions in front only.
         turns.system += _content(content)
@@ -323,7 +324,7 @@ def _write_assistant(turns: _Turns, message: Json) -> list[Json]:
     content, calls = message.get("content"), message.get("tool_calls") or []
     for call in calls:
         turns.calls[call["id"]] = len(turns.calls), call["function"]["name"]
-    kept = kept_parts(message)
+    kept = kept_parts(message) if "extra_content" in message else None
     if kept and _still_says(kept, content, calls):
         parts = list(kept)
     else:
@@ -356,15 +357,14 @@ def _write_call(call: Json) -> Json:
     if not MADE_ID.fullmatch(call["id"]):
         out["id"] = call["id"]
     part: Json = {"functionCall": out}
-    signature = signature_of(call)
-    if signature:
+    if "extra_content" in call and (signature := signature_of(call)):
         part["thoughtSignature"] = signature
     return part
 
 
-def _write_result(turns: _Turns, message: Json) -> tuple[int, str, list[Json]]:
+def _write_result(turns: _Turns, message: Json) -> tuple[int, list[Json]]:
     id, content = message["tool_call_id"], message.get("content")
-    number, name = turns.calls.get(id, (len(turns.calls), message.get("name")))
+    number, name = turns.calls.get(id) or (len(turns.calls), message.get("name"))
     if not name:
         raise BadRequest(f"no call before it has the id {id!r}, and Gemini wants the name of the tool")
     media: list[Json] = []
@@ -373,11 +373,13 @@ def _write_result(turns: _Turns, message: Json) -> tuple[int, str, list[Json]]:
         media = [part for part in parts if "text" not in part]
         content = "".join(part.get("text", "") for part in parts)
     result: Json = {"name": name, "response": _response(content or "")}
-    if not MADE_ID.fullmatch(id):
+    if MADE_ID.fullmatch(id):
+        turns.nameless = True
+    else:
         result["id"] = id
     if media and turns.signed:
         result["parts"], media = media, []
-    return number, id, [{"functionResponse": result}, *media]
+    return number, [{"functionResponse": result}, *media]
 
 
 def _response(content: str) -> Json:
