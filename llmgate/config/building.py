@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import entry_points
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayClosed, ModelNotFound
 from ..middleware.attempts import Attempts, Candidate, Group, Retry, Route
@@ -52,6 +52,7 @@ PASSING_ROUTES = 1000  # routes kept for `provider/model` names that callers mak
 ENTRY_POINTS = "llmgate.middleware"
 
 Layer = Middleware | UserMiddleware
+R = TypeVar("R", Route, Route | None)
 
 
 class Layers:
@@ -113,7 +114,7 @@ class Pipeline:
         self.breakers: dict[str, Breaker] = {}
         self._limiters: list[Limiter] = []
         self._own_limiters: dict[str, list[Limiter]] = {}
-        self._passing: OrderedDict[str, Route] = OrderedDict()
+        self._passing: OrderedDict[Hashable, Route] = OrderedDict()
         self.routes = {
             name: self._route(name, section) for name, section in settings.routes.items() if not _open_ended(section)
         }
@@ -299,22 +300,48 @@ class Pipeline:
         name = call.route
         if not isinstance(name, str):
             raise BadRequest(f"model: expected a string, got {type(name).__name__}")
-        route = self.routes.get(name) or self._passing.get(name)
+        route = self.routes.get(name) or self._passing.get(name) or self.named(name, call.request.verb)
+        if route is None:
+            raise self._unknown(name)
+        return route
+
+    def named(self, name: str, verb: str) -> Route | None:
+        """
+        The route that a name means; None if it means nothing.
+
+        Raises:
+            BadRequest: If it cannot be a name.
+        """
+        route = self.routes.get(name)
         if route is not None:
             return route
         if len(name) > NAME_MAX:
             raise BadRequest(f"model: a name of {len(name)} characters; at most {NAME_MAX} are taken")
         if not name.isprintable():
             raise BadRequest(f"model: {name!r} holds characters that cannot be printed")
+        return self.passing(name, lambda: self._made(name, verb))
+
+    def passing(self, key: Hashable, make: Callable[[], R]) -> Route | R:
+        """
+        A route that a caller made up as he went, kept while it is among the latest.
+
+        Args:
+            key: A name, or what can be none.
+            make: Makes it, once; None is not kept.
+        """
+        found = self._passing.get(key)
+        if found is not None:
+            return found
         with self._lock:
-            route = self._made(name, call.request.verb)
-            self._passing[name] = route
-            while len(self._passing) > PASSING_ROUTES:
-                _, gone = self._passing.popitem(last=False)
-                self._forget(gone)
+            route = self._passing.get(key) or make()
+            if route is not None:
+                self._passing[key] = route
+                while len(self._passing) > PASSING_ROUTES:
+                    _, gone = self._passing.popitem(last=False)
+                    self._forget(gone)
         return route
 
-    def _made(self, name: str, verb: str) -> Route:
+    def _made(self, name: str, verb: str) -> Route | None:
         first, slash, model = name.partition("/")
         if (
             not slash
@@ -334,7 +361,7 @@ class Pipeline:
             and verb not in ("models", "request")
         ):
             return self._route(name, routes[CHAIN_ROUTE], name)
-        raise self._unknown(name)
+        return None
 
     def _unknown(self, name: str) -> ModelNotFound:
         name = name.removesuffix("/")

@@ -62,8 +62,11 @@ class Timeouts(Middleware):
         )
 
         async def timed(call: Call) -> Reply:
+            request = call.request
+            # What passes through unread may be work of minutes that says nothing until it is done.
+            pieces = request.stream and request.verb != "request"
             # The call is the attempt's own copy, so its clocks may be set in place.
-            call.timers = Timers(clocks, call.runtime.now(), call.deadline, call.request.stream, call.patience_s)
+            call.timers = Timers(clocks, call.runtime.now(), call.deadline, pieces, call.patience_s)
             # Behind this nothing of ours is left that could refuse.
             call.trail.sent += 1
             return await call_next(call)

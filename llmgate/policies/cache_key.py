@@ -43,6 +43,7 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
         "encoded": (NOT_IN_KEY, "made of the body"),
         "method": (IN_KEY, "reaches the wire"),
         "path": (IN_KEY, "reaches the wire"),
+        "headers": (NOT_IN_KEY, "those that decide about an answer are part of the fingerprint of where they go"),
         "spoken": (NOT_IN_KEY, "how the answer is told, not what it is"),
         "original": (IN_KEY, "reaches the wire of an upstream of its format; where it is plain the body says the same"),
     },

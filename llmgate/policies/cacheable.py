@@ -50,6 +50,8 @@ class Cacheable:
         verb = request.verb
         if not (verb in self.verbs or (asked and verb in ASKED_VERBS)) or verb in PINNED:
             return False  # how something stands is never the same question
+        if verb == "request" and request.stream:
+            return False  # it passes through unread, so nobody knows whether it is whole
         if self.sampled or asked:
             return True
         body = request.body

@@ -301,11 +301,14 @@ class _Asker:
         response: WireResponse | None = None
         try:
             response = await self._sent(call, request, timers)
-            if response.status >= 300:
+            unread = request.stream and request.verb == "request"
+            if response.status >= 300 and not (unread and response.status < 400):
                 raise await self._error(call, response, timers)
             if request.stream:
                 return await self._streamed(call, response, timers)
             return await self._whole(call, response, timers)
+            if unread:
+                return await self._passed(call, response, timers)
         except BaseException as error:
             if response is not None:
                 await response.close()
@@ -322,6 +325,10 @@ class _Asker:
         wire = WireRequest(
             written.method,
             self._origin,
+        if request.headers:
+            # What the body is, too, is for the caller to say: a body of nothing is no JSON.
+            said = {"content-type", *(name for name, _ in request.headers)}
+            headers = [line for line in headers if line[0] not in said] + [*request.headers]
             self._provider.target(self._base, written, request),
             headers + extra if extra else headers,
             written.body,
@@ -380,6 +387,20 @@ class _Asker:
         if error.deployment is None and deployment is not None:
             error.deployment = deployment.name
         if error.request_id is None and response is not None:
+    async def _passed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
+        """The answer as it comes. Its first bytes are awaited here, where a failure can be repaired."""
+        source = _UnreadSource(self, call, response, timers)
+        reply = Reply(
+            await source.next(),
+            source.next,
+            response.close,
+            deployment=call.deployment,
+            request_id=_request_id(response.headers),
+        )
+        reply.head = RawResponse(status=response.status, headers=dict(response.headers))
+        reply.first_token_s = timers.first_token_s
+        return reply
+
             error.request_id = _request_id(response.headers)
         if self._credential is not None:
             _forget(self._credential.secret, error)
@@ -474,14 +495,50 @@ class _StreamSource:
         return ()
 
     def _interrupted(self, error: GatewayError) -> GatewayError:
-        """After content, whatever broke the stream is one thing to the caller: an answer that is not whole."""
-        if self._timers.first_token_s is None or error.outcome == "local":
-            return error
-        return StreamInterrupted(
-            f"the stream broke off: {error.message}",
-            timer=getattr(error, "timer", ""),
-            retry_after=error.retry_after,
-        )
+        return error if self._timers.first_token_s is None else _interrupted(error)
+
+
+def _interrupted(error: GatewayError) -> GatewayError:
+    """After content, whatever broke the stream is one thing to the caller: an answer that is not whole."""
+    if error.outcome == "local":
+        return error
+    return StreamInterrupted(
+        f"the stream broke off: {error.message}",
+        timer=getattr(error, "timer", ""),
+        retry_after=error.retry_after,
+    )
+
+
+class _UnreadSource:
+    """Hands on bytes, and watches the clocks."""
+
+    __slots__ = ("_asker", "_deployment", "_now", "_response", "_timers")
+
+    def __init__(self, asker: _Asker, call: Call, response: WireResponse, timers: Timers) -> None:
+        self._asker = asker
+        self._deployment = call.deployment
+        self._now = call.runtime.now
+        self._response = response
+        self._timers = timers
+
+    async def next(self) -> Sequence[Chunk]:
+        """The next bytes; none at the end of the body."""
+        timers = self._timers
+        try:
+            data = await self._response.read(timers.until)
+        except TimeoutError:
+            error: GatewayError = timers.expired(self._now())
+        except GatewayError as failed:
+            error = failed
+        else:
+            now = self._now()
+            timers.bytes_came(now)
+            timers.content_came(now)
+            return (Chunk(index=-1, wire=data),) if data else ()
+        if timers.first_token_s is not None:
+            error = _interrupted(error)
+        self._asker.attribute(error, self._deployment, self._response)
+        raise error
 
 
 async def _body(response: WireResponse, until: float, limit: int | None = None) -> bytes:

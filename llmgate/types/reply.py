@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import GatewayError, StreamInterrupted
 from .deployment import Deployment
-from .response import Answer, Chunk, Folder
+from .response import Answer, Chunk, Folder, RawResponse
 from .usage import Usage
 
 __all__ = ["Outcome", "Reply", "Settle", "Stage"]
@@ -94,13 +94,14 @@ class Reply:
         usage: The tokens reported so far.
         first_token_s: Seconds to the first content, told by whoever measures it.
         ended: How it ended; None while it has not.
+        head: The upstream's status and headers, where its body passes through unread.
         later: Runs a plain function soon, when no lock is held. Used if the reply is dropped: the garbage collector may
             come at any moment, also while this very thread holds the lock that a settle wants.
     """
 
     __slots__ = (
         "_chunks", "_close", "_completions", "_settles", "_source", "_stages",
-        "cached", "deployment", "ended", "first_token_s", "later", "request_id", "usage",
+        "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +126,7 @@ class Reply:
         self.usage: Usage | None = None
         self.first_token_s: float | None = None
         self.ended: Outcome | None = None
+        self.head: RawResponse | None = None
         self.later: Callable[[Callable[[], None]], None] | None = None
 
     @classmethod

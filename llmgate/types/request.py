@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,6 +109,8 @@ class Request:
 
     The cache key covers every field that reaches the wire; `policies/cache_key.py` classifies each.
     """
+        headers: Header lines of the caller's that go with it in place of ours, names in lower case. A key is not among
+            them.
 
     verb: Verb
     model: str = ""
@@ -121,6 +123,7 @@ class Request:
     # A copy that `dataclasses.replace` makes says something else than the original, and so it has none.
     original: Original | None = field(default=None, init=False, repr=False, compare=False)
 
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     @classmethod
     def said(cls, spoken: str, original: Original, verb: Verb, model: str = "", stream: bool = False) -> Request:
         """A request in a caller's own format."""
@@ -154,10 +157,16 @@ class Request:
         body = {
             name: value for name, value in {**self.body, **params}.items() if value is not None or name not in params
         }
-        return Request(self.verb, self.model, body, self.stream, dumps(body), self.method, self.path, self.spoken)
+        return Request(
+            self.verb, self.model, body, self.stream, dumps(body), self.method, self.path, self.spoken, self.headers
+        )  # fmt: skip
 
     def to(self, model: str) -> Request:
         """The same request to another model."""
-        if self.original is not None:
-            return Request.said(self.spoken, self.original, self.verb, model, self.stream)
-        return Request(self.verb, model, self.body, self.stream, self.encoded, self.method, self.path, self.spoken)
+        if self.original is not None and self.native(self.spoken) is not None:
+            request = Request.said(self.spoken, self.original, self.verb, model, self.stream)
+            request.path, request.headers = self.path, self.headers
+            return request
+        return Request(
+            self.verb, model, self.body, self.stream, self.encoded, self.method, self.path, self.spoken, self.headers
+        )  # fmt: skip

@@ -316,6 +316,7 @@ class Chunk:
         raw: The upstream's own event as JSON.
         items: What a wrapped generator yielded; such chunks fold into a `Value`.
         whole: An answer in one piece. Such a chunk stands alone in its stream; its other fields are empty.
+        wire: The upstream's own bytes of it, where they may be handed on as they are.
     """
 
     text: str = ""
@@ -335,6 +336,7 @@ class Chunk:
     raw: Any = field(default=None, repr=False, compare=False)
     items: Sequence[Any] | None = None
     whole: Answer | None = None
+    wire: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def has_content(self) -> bool:

@@ -27,7 +27,7 @@ key = CacheKey()
 OTHERS: dict[type, dict[str, Any]] = {
     Request: {
         "verb": "complete", "model": "gpt", "body": {"messages": []}, "stream": True, "encoded": b"{}",
-        "method": "GET", "path": "/x", "spoken": "french",
+        "method": "GET", "path": "/x", "spoken": "french", "headers": [("x-trace", "1")],
     },
     Options: {
         "timeout_s": 1.0, "tenant": "other", "tags": {"a": "b"}, "cache": CacheControl(), "fallback": False,
