@@ -8,7 +8,10 @@ A class says it all; nobody asks `isinstance`. Five marks decide:
 * `credential` the key is at fault: leave the deployments that share it alone
 * `status`     the HTTP status with which a server of ours answers it
 
-and `outcome` is the class of the result, the only word policies look at:
+A sixth is the error's own, because one class may know and not know it: `begun`, whether the upstream may have begun to
+work. What must not happen twice is not tried again then. Every `UpstreamFailure` says yes but for those that say no.
+
+And `outcome` is the class of the result, the only word policies look at:
 
     class                   outcome           again  elsewhere  blame  credential  status
     GatewayError
@@ -99,6 +102,7 @@ class GatewayError(Exception):
     elsewhere: ClassVar[bool] = False
     blame: ClassVar[bool] = False
     credential: ClassVar[bool] = False
+    begun: bool = False
     kind: str = "gateway_error"
     status: int = 500
 
@@ -227,6 +231,7 @@ class UpstreamFailure(GatewayError):
     again = True
     elsewhere = True
     blame = True
+    begun = True
     kind = "upstream_failure"
     status = 502
 
@@ -236,6 +241,7 @@ class RateLimited(UpstreamFailure):
 
     outcome = "throttled"
     blame = False
+    begun = False
     kind = "rate_limited"
     status = 429
 
@@ -244,6 +250,7 @@ class Overloaded(UpstreamFailure):
     """The upstream is busy with others (503, 529)."""
 
     outcome = "overloaded"
+    begun = False
     kind = "overloaded"
     status = 503
 
@@ -268,12 +275,17 @@ class UpstreamTimeout(UpstreamFailure):
     def __init__(self, message: str = "", *, timer: str = "", **fields: Any) -> None:
         super().__init__(message, **fields)
         self.timer = timer
+        self.begun = timer != "connect"
 
 
 class ConnectionFailed(UpstreamFailure):
-    """No connection, or it broke before the answer began."""
+    """No connection, or it broke before the answer began. `begun` is False if there was none."""
 
     kind = "connection_failed"
+
+    def __init__(self, message: str = "", *, begun: bool = True, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.begun = begun
 
 
 class ProtocolError(UpstreamFailure):
@@ -384,6 +396,7 @@ class AllAttemptsFailed(GatewayError, ExceptionGroup[GatewayError]):
         for mark in ("outcome", "again", "elsewhere", "blame", "credential"):
             setattr(self, mark, getattr(telling, mark))
         self.telling = telling
+        self.begun = any(error.begun for error in errors)
 
     @classmethod
     def _rank(cls, error: GatewayError) -> int:

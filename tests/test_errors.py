@@ -19,6 +19,7 @@ from llmgate.errors import (
     BudgetExceeded,
     CircuitOpen,
     ConfigError,
+    ConnectionFailed,
     ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
@@ -33,6 +34,7 @@ from llmgate.errors import (
     UpstreamFailure,
     UpstreamTimeout,
 )
+from llmgate.runtime.http import Untrusted
 from llmgate.types.call import Attempt
 from llmgate.types.reply import Outcome
 from llmgate.types.response import Choice, Response
@@ -168,12 +170,29 @@ class TestFields:
         assert "Hel" == broken.partial.text  # type: ignore[attr-defined]
         assert (Decimal("25.00"), Decimal("24.98")) == (spent.limit, spent.spent)  # type: ignore[attr-defined]
 
+    @pytest.mark.parametrize(
+        ("begun", "errors_"),
+        [
+            (True, [UpstreamError(), UpstreamTimeout(timer="first_token"), ConnectionFailed(), ProtocolError()]),
+            (True, [StreamInterrupted(), AllAttemptsFailed("all", [RateLimited(), UpstreamError()])]),
+            (False, [RateLimited(), Overloaded(), UpstreamTimeout(timer="connect"), ConnectionFailed(begun=False)]),
+            (False, [BadRequest(), QuotaExhausted(), CircuitOpen(), DeadlineExceeded(), Untrusted()]),
+            (False, [AllAttemptsFailed("all", [RateLimited(), BadRequest()])]),
+        ],
+    )
+    def test_it_knows_whether_the_upstream_may_have_begun(self, begun: bool, errors_: list[GatewayError]) -> None:
+        """
+        Who failed may have begun, and who was never reached, who refused and who is too busy has not.
+        """
+        assert [begun] * len(errors_) == [error.begun for error in errors_]
+        assert [begun] * len(errors_) == [pickle.loads(pickle.dumps(error)).begun for error in errors_]
+
     @pytest.mark.parametrize("cls", CLASSES)
     def test_it_holds_what_it_says_and_nothing_else(self, cls: type[GatewayError]) -> None:
         """
         No error has a field in which a request, a header or a key would travel.
         """
-        known = {"deployment", "attempts", "status", "retry_after", "request_id", "code"}
+        known = {"deployment", "attempts", "status", "retry_after", "request_id", "code", "begun"}
         own = {"path", "timer", "partial", "limit", "spent", "telling"} | {*MARKS}
 
         assert set(vars(made(cls))) - own <= known

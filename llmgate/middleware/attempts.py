@@ -22,6 +22,7 @@ from ..policies.tokens import input_tokens
 from ..types.call import Attempt, Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Outcome, Reply
+from ..types.request import ONCE
 from ..types.units import Duration
 from .base import Middleware
 
@@ -317,7 +318,9 @@ class Attempts:
     async def _repair(self, call: Call, route: Route, candidate: Candidate, error: GatewayError) -> Reply:
         """What follows a failure: waits, other attempts, and in the end an answer or one error."""
         now = call.runtime.now
-        plan = Plan(self.rules, call.deadline, self._rng, call.options.fallback)
+        options, once = call.options, call.request.verb in ONCE
+        keyed = options.idempotency_key is not None
+        plan = Plan(self.rules, call.deadline, self._rng, options.fallback, once, keyed)
         errors = [error]
         spent: list[Candidate] = []
         held: RetryBudget | None = None

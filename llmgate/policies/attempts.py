@@ -132,18 +132,26 @@ class Plan:
         deadline: When the call must be over, on the clock of `now`.
         rng: Where jitter comes from.
         fallback: Whether the caller lets another deployment answer than the first.
+        once: Whether it asks for what must not happen twice. Where an upstream may have begun nobody else is asked then.
+        keyed: Whether it bears an idempotency key, so that the same deployment knows it again.
 
     Attributes:
         asked: Attempts so far that reached an upstream and failed.
     """
 
-    __slots__ = ("_deadline", "_fallback", "_refusals", "_rng", "_rules", "_tries", "_waited_s", "asked")
+    __slots__ = (
+        "_deadline", "_fallback", "_keyed", "_once", "_refusals", "_rng", "_rules", "_tries", "_waited_s", "asked",
+    )  # fmt: skip
 
-    def __init__(self, rules: Rules, deadline: float, rng: Random, fallback: bool = True) -> None:
+    def __init__(
+        self, rules: Rules, deadline: float, rng: Random, fallback: bool = True, once: bool = False, keyed: bool = False
+    ) -> None:
         self._rules = rules
         self._deadline = deadline
         self._rng = rng
         self._fallback = fallback
+        self._once = once
+        self._keyed = keyed
         self._tries: dict[str, int] = {}
         self._refusals: tuple[str, ...] = ()
         self._waited_s = 0.0
@@ -180,6 +188,9 @@ class Plan:
         movable = (
             self._fallback and others and outcome in rules.fallback_on and (error.elsewhere or outcome == "policy")
         )
+        begun = self._once and error.begun
+        if begun:
+            movable = False  # another one would not know it again, whatever key it bears
         asks_s: float | None = None
         if outcome == "local":
             # Nobody was asked, so no cap counts it. Who refuses a call twice was reached by going in a circle.
@@ -192,7 +203,7 @@ class Plan:
             most = min(rules.max_attempts, _most_tries(error, movable))
             asks_s = _usable(error.retry_after)
 
-        again = tries < most and not (movable and asks_s) and budget_ok
+        again = tries < most and not (movable and asks_s) and budget_ok and (self._keyed or not begun)
         delay_s = self._delay_s(tries, error, asks_s) if again or outcome == "throttled" else 0.0
         cool_s = asks_s or (delay_s if outcome == "throttled" else 0.0)
 
@@ -213,6 +224,8 @@ class Plan:
         elif movable and self._fits(now, 0.0):
             action = "elsewhere"
             reason = f"{error.kind}; another deployment may do better"
+        elif begun and not self._keyed:
+            reason = f"{error.kind}; it may have begun, and must not begin twice"
         elif again or movable:
             reason = f"{error.kind}; the deadline leaves no time for another attempt"
         elif tries > 1:

@@ -21,7 +21,7 @@ from ..runtime.client import library_of
 from ..types.call import Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Reply
-from ..types.request import Request
+from ..types.request import ONCE, Request
 from ..types.response import Answer, Chunk, RawResponse
 from ..types.secret import Credential, Secret
 from ..types.wire import Clients, WireRequest, WireResponse
@@ -335,6 +335,7 @@ class _Asker:
             self._credential,
             timers.clocks.wire,
             self._clients,
+            request.verb in ONCE and call.options.idempotency_key is None,
         )
         try:
             return await call.runtime.send(wire, timers.until)

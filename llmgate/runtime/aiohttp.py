@@ -54,8 +54,12 @@ class AiohttpEngine:
         try:
             async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), 1e9)):
                 try:
+                    if request.once:
+                        self._forget_idle()
                     answer = await self._asked(request)
                 except _Stale:
+                    if request.once:
+                        raise  # somebody else's connection became idle meanwhile
                     # Where one idle connection was closed the others most likely are; the request is sent twice at most.
                     self._forget_idle()
                     answer = await self._asked(request)
@@ -111,12 +115,13 @@ class AiohttpEngine:
                 return GatewayClosed(STOPPED)
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
                 return tls_failure(error, where)
-            case aiohttp.ServerDisconnectedError():
+            case aiohttp.ServerDisconnectedError() | _Stale():
                 return ConnectionFailed(f"{where} closed the connection without an answer")
             case aiohttp.ClientConnectionError() if isinstance(error.__cause__, _Untaken):
                 return UpstreamTimeout(f"{where} did not take the request", timer="write")
             case aiohttp.ClientConnectionError():
-                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}")
+                begun = not isinstance(error, aiohttp.ClientConnectorError)
+                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}", begun=begun)
             case aiohttp.InvalidURL() | ValueError():
                 return BadRequest(f"the request cannot be written as HTTP: {error}")
             case aiohttp.ClientError():

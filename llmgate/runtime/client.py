@@ -135,7 +135,8 @@ class ClientEngine:
                 tls = _tls_error(error)
                 if tls is not None:
                     return tls_failure(tls, where)
-                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}")
+                begun = not isinstance(error, library.ConnectError)
+                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}", begun=begun)
             case RuntimeError():
                 # Closed, or made for another event loop; both libraries say so with this class.
                 if self._own:

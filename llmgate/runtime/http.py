@@ -199,6 +199,7 @@ class Untrusted(ProtocolError):
     """The other side could not prove who it is. Asking again changes nothing."""
 
     again = False
+    begun = False
     kind = "tls_error"
 
 

@@ -56,7 +56,7 @@ class Lanes:
         stale = False
         while True:
             # Where one idle connection was closed the others most likely are; the request is sent twice at most.
-            lane = None if stale else self._take(request.origin)
+            lane = None if stale or request.once else self._take(request.origin)
             fresh = lane is None
             if lane is None:
                 lane = self._port(request.origin, self._context(request.origin), self._options)
@@ -175,7 +175,7 @@ def _translated(error: BaseException, request: WireRequest, until: float) -> Bas
         case httpcore2.ConnectError():
             if isinstance(error.__context__, ssl.SSLError) or "certificate" in str(error).lower():
                 return tls_failure(error, where)
-            return ConnectionFailed(f"no connection to {where}: {error}")
+            return ConnectionFailed(f"no connection to {where}: {error}", begun=False)
         case httpcore2.LocalProtocolError():
             return BadRequest(f"the request cannot be written as HTTP: {error}")
         case httpcore2.RemoteProtocolError():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .wire import dumps
 
-__all__ = ["PINNED", "Message", "Original", "Request", "Verb"]
+__all__ = ["ONCE", "PINNED", "Message", "Original", "Request", "Verb"]
 
 Verb = Literal[
     "chat", "complete", "embed", "models", "request", "call",
@@ -20,6 +20,9 @@ What can be asked for. `request` is anything else a provider has, passed through
 
 PINNED: frozenset[Verb] = frozenset({"video_status", "video_content"})
 """Verbs about something that only the deployment knows where it was begun. The route of such a call is its name."""
+
+ONCE: frozenset[Verb] = frozenset({"video"})
+"""Verbs that begin something which is paid for and goes on: where it may have begun it is not begun again."""
 
 
 @dataclass(slots=True)

@@ -137,6 +137,8 @@ class WireRequest:
         target: Path and query, starting with a slash.
         headers: Names in lower case; no credential among them.
         clients: Whom to send it with, if not with the runtime's own engine.
+        once: Whether it must not be sent twice. Then no idle connection is used, because one that turns out to be closed
+            leaves open whether the request arrived.
     """
 
     method: str
@@ -147,6 +149,7 @@ class WireRequest:
     credential: Credential | None = None
     timeouts: WireTimeouts = field(default_factory=WireTimeouts)
     clients: Clients | None = None
+    once: bool = False
 
 
 class WireResponse(Protocol):

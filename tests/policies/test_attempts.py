@@ -390,3 +390,31 @@ def test_no_budget_holds_back_a_fallback_to_another_provider():
     assert "elsewhere" == tired.action
     assert "stop" == plan().after(0.0, "a", UpstreamError(), True, budget_ok=False).action
     assert "stop" == plan().after(0.0, "a", UpstreamError(), False, budget_ok=False, fresh=True).action
+
+
+@pytest.mark.parametrize(
+    ("error", "unkeyed", "keyed"),
+    [
+        (UpstreamError(), "stop", "again"),
+        (UpstreamTimeout(timer="first_token"), "stop", "again"),
+        (ConnectionFailed(), "stop", "again"),
+        (StreamInterrupted(), "stop", "again"),
+        (ProtocolError(), "stop", "again"),
+        (ConnectionFailed(begun=False), "again", "again"),
+        (UpstreamTimeout(timer="connect"), "elsewhere", "elsewhere"),
+        (RateLimited(), "elsewhere", "elsewhere"),
+        (Overloaded(), "elsewhere", "elsewhere"),
+        (QuotaExhausted(), "elsewhere", "elsewhere"),
+        (CircuitOpen(), "elsewhere", "elsewhere"),
+        (BadRequest(), "stop", "stop"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, GatewayError) else None,
+)
+def test_what_must_happen_once_does_not_begin_twice(error, unkeyed, keyed):
+    """
+    Where an upstream may have begun, it alone is asked again, and only if a key lets it know the request again.
+    """
+    for action, key in ((unkeyed, False), (keyed, True)):
+        one = Plan(ONE_SECOND, math.inf, Random(1), once=True, keyed=key)
+
+        assert action == one.after(0.0, "a", error, others=True).action

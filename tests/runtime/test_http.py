@@ -334,6 +334,7 @@ class TestConnecting:
         refused = self.failed(engine, url, ConnectionFailed, 0.5)
 
         assert url.removesuffix("/v1") in str(refused)
+        assert not refused.begun
 
     def test_swallowed(self, engine: Engine) -> None:
         """
@@ -353,7 +354,7 @@ class TestConnecting:
         """
         A host without an address is a connection that failed.
         """
-        self.failed(engine, "http://scripted.invalid:80", ConnectionFailed, SOON_S)
+        assert not self.failed(engine, "http://scripted.invalid:80", ConnectionFailed, SOON_S).begun
 
     def test_a_new_connection_that_breaks_is_not_tried_again(self, engine: Engine) -> None:
         """
@@ -361,7 +362,7 @@ class TestConnecting:
         """
         failed = [failure(engine, ConnectionFailed, ending) for ending in (Reset(), Close())]
 
-        assert all(error.again for error in failed)
+        assert all(error.again and error.begun for error in failed)
         assert 2 == len(engine.server.requests)
 
 
@@ -412,6 +413,22 @@ class TestReusing:
             engine.run(self.story(engine, connections=3))
 
         assert 3 + 2 == len(engine.server.requests)
+
+    def test_a_request_that_must_not_be_sent_twice_is_sent_on_a_connection_of_its_own(self, engine: Engine) -> None:
+        """
+        No idle connection can leave open whether it arrived; one that breaks is not replaced, and says that it had begun.
+        """
+        engine.server.answer(chat("one"), [Reset()], chat("never"))
+
+        async def story(runtime: Runtime) -> None:
+            await read(runtime, await sent(runtime, asking(engine.server.origin)))
+            await sent(runtime, asking(engine.server.origin, once=True))
+
+        with pytest.raises(ConnectionFailed) as raised:
+            engine.run(story)
+
+        assert raised.value.begun
+        assert [1, 2] == [request.connection for request in engine.server.requests]
 
     def test_broken_inside_of_the_head(self, engine: Engine) -> None:
         """
