@@ -19,6 +19,7 @@ DIALECTS: Mapping[str, str] = MappingProxyType(
         "anthropic_messages": "AnthropicMessages",
         "anthropic_vertex": "AnthropicVertex",
         "bedrock": "Bedrock",
+        "bedrock_invoke": "BedrockInvoke",
         "cohere": "Cohere",
         "gemini": "Gemini",
         "ollama": "Ollama",

@@ -38,7 +38,7 @@ from .bedrock_words import (
 from .openai_words import excerpt
 from .shapes import MISSHAPEN
 
-__all__ = ["Reader", "Writer"]
+__all__ = ["KINDS", "Reader", "Writer", "write_failure"]
 
 _NO_FRAME = b"{[< \t\r\n"
 """How a body begins that is JSON or a page. The length of a message begins with a zero."""
@@ -124,17 +124,17 @@ class Reader:
             if sort != "event":
                 self._failure = _reported(sort, headers, payload)
                 return False
-            kind = headers[":event-type"]
-            event = loads(payload) if payload else {}
-            read = _EVENTS.get(kind)  # what Amazon may add has none
-            chunk = (read(self, event) if read is not None else None) or Chunk(index=-1)
+            self._event(headers[":event-type"], loads(payload) if payload else {}, chunks)
         except MISSHAPEN:
             self._failure = ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}")
-            return False
+        return not self.terminated and self._failure is None
+
+    def _event(self, kind: str, event: Json, chunks: list[Chunk]) -> None:
+        read = _EVENTS.get(kind)  # what Amazon may add has none
+        chunk = (read(self, event) if read is not None else None) or Chunk(index=-1)
         chunk.model = chunk.model or self._model
         chunk.raw = {kind: event}
         chunks.append(chunk)
-        return not self.terminated
 
     def _block_start(self, event: Json) -> Chunk | None:
         start = event["start"]
@@ -207,6 +207,10 @@ _EVENTS: Mapping[str, Callable[[Reader, Json], Chunk | None]] = MappingProxyType
         "metadata": Reader._metadata,
     }
 )
+
+
+KINDS = frozenset({"messageStart", *_EVENTS})
+"""Names of the events that make a stream."""
 
 
 def _thought_delta(block: _Block, delta: Json) -> Chunk | None:
@@ -316,12 +320,7 @@ class Writer:
         return b"".join(out)
 
     def error(self, error: GatewayError) -> bytes:
-        _, headers, body = write_error(error)
-        name = headers["x-amzn-errortype"]
-        # A stream has fewer exceptions than there are.
-        name = name[0].lower() + name[1:] if name in _EXCEPTIONS else "modelStreamErrorException"
-        said = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
-        return framed(said, dumps(body))
+        return write_failure(error)
 
     def _begin(self, out: list[bytes]) -> None:
         if not self._begun:
@@ -414,3 +413,13 @@ _EXCEPTIONS = frozenset(
 def _event(kind: str, event: Json) -> bytes:
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
     return framed(headers, dumps(event))
+
+
+def write_failure(error: GatewayError) -> bytes:
+    """An error as the end of a stream."""
+    _, headers, body = write_error(error)
+    name = headers["x-amzn-errortype"]
+    # A stream has fewer exceptions than there are.
+    name = name[0].lower() + name[1:] if name in _EXCEPTIONS else "modelStreamErrorException"
+    said = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
+    return framed(said, dumps(body))

@@ -68,6 +68,9 @@ def usage_of(counts: Json) -> Usage:
     fresh, read, written = (
         counts.get(name) for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     )
+    if read is None and written is None:
+        # As Nova counts them where it is invoked.
+        read, written = (counts.get(name) for name in ("cacheReadInputTokenCount", "cacheWriteInputTokenCount"))
     return Usage(
         None if fresh is None else fresh + (read or 0) + (written or 0),
         counts.get("outputTokens"),

@@ -1,5 +1,5 @@
 """
-Amazon Bedrock: Converse with a bearer key, or with every request signed.
+Amazon Bedrock: its four APIs with a bearer key, or with every request signed.
 
 A signature covers one request, its body included, and holds for minutes, so it is made when the request is sent.
 botocore makes it (Signature Version 4); a bearer key needs nothing of Amazon's.
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from ..errors import AuthenticationFailed, ConfigError
+from ..types.response import Answer
 from ..types.secret import Credential, Secret
+from ..types.usage import Usage
 from ..types.wire import WireRequest
 from .http import HTTPProvider
 
@@ -30,12 +32,23 @@ REGION = re.compile(r"[a-z0-9-]+")
 AMAZONS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 """Hosts to which keys out of the environment may go."""
 
+DIALECTS: Mapping[str, str] = {
+    "converse": "bedrock",
+    "invoke": "bedrock_invoke",
+    "chat": "openai_chat",
+    "responses": "openai_responses",
+}
+"""The wire format of each API."""
+
 KEY_ID, KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 
 
 class Bedrock(HTTPProvider):
     """
     Models on Amazon Bedrock, in one region. Its models are ids, inference profiles and ARNs.
+
+    `converse` is the same for all models; `invoke` knows what a model's maker knows, and text completions; `chat` and
+    `responses` are OpenAI's, for the models that have them.
 
     It takes, in this order: `api_key`; `aws_credentials`; `access_key_id` and `secret_access_key`; and out of the
     environment `AWS_BEARER_TOKEN_BEDROCK`, or `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. All
@@ -50,6 +63,9 @@ class Bedrock(HTTPProvider):
 
     kind = "bedrock"
 
+    api: Literal["converse", "invoke", "chat", "responses"] = Field(
+        default="converse", description="which of Amazon's APIs chats go over"
+    )
     region: str = Field(
         default="",
         pattern="^[a-z0-9-]*$",
@@ -70,7 +86,22 @@ class Bedrock(HTTPProvider):
         if self.base_url:
             return self.base_url
         region = self._region()
-        return f"https://bedrock-runtime.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+        host = f"https://bedrock-runtime.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+        return f"{host}/openai/v1" if self.api in ("chat", "responses") else host
+
+    def dialect(self, model: str = "") -> str:
+        return DIALECTS[self.api]
+
+    def capabilities(self) -> frozenset[str] | None:
+        known = super().capabilities() or frozenset()
+        if self.api == "converse":
+            return known
+        return known | {"complete"} if self.api == "invoke" else known - {"embed"}
+
+    def told_beside(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        usage = answer.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            answer.usage = usage.max(_counted(headers))
 
     def usual(self) -> bool:
         # The address is the region's, so there is no one place; but all of them are Amazon's.
@@ -133,6 +164,17 @@ class Bedrock(HTTPProvider):
     def _fixed(self, origin: str, key_id: str, key: Secret, token: Secret | None) -> _Signature:
         keys = _Keys(key_id, key, token)
         return _signature(origin, Secret(key_id), lambda: keys, self._region())
+
+
+def _counted(headers: Mapping[str, str]) -> Usage:
+    """Amazon's own counts, for the models whose bodies have none."""
+    fresh, written, from_cache, to_cache = (
+        int(count) if (count := headers.get(f"x-amzn-bedrock-{name}-token-count", "")).isdecimal() else None
+        for name in ("input", "output", "cache-read-input", "cache-write-input")
+    )
+    # To Amazon what the cache read or wrote is no input.
+    read = None if fresh is None else fresh + (from_cache or 0) + (to_cache or 0)
+    return Usage(read, written, from_cache, to_cache)
 
 
 class _Keys:

@@ -217,6 +217,9 @@ class HTTPProvider(Provider):
         """Path and query of a request."""
         return base + written.path
 
+    def told_beside(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        """Put into a whole answer what its headers say and its body does not."""
+
     def request_headers(self, call: Call) -> list[tuple[str, str]]:
         """Headers that depend on the call."""
         key = call.options.idempotency_key
@@ -348,6 +351,7 @@ class _Asker:
         except TimeoutError:
             raise timers.expired(call.runtime.now()) from None
         answer = self._read(call.request, response, body)
+        self._provider.told_beside(answer, response.headers)
         return Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
 
     def _read(self, request: Request, response: WireResponse, body: bytes) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -454,3 +455,115 @@ except ConfigError as error:
     )
 
     assert "llmgate[bedrock]" in done.stdout, done.stderr
+
+
+# --- the other APIs ---------------------------------------------------------------------------------------------------
+
+
+def test_invokes_models_in_their_makers_words(server: ScriptedServer) -> None:
+    """
+    With `api: invoke` a completion goes to InvokeModel, and what its body does not count stands in Amazon's headers.
+    """
+    counted = {"x-amzn-bedrock-input-token-count": "5", "x-amzn-bedrock-output-token-count": "7"}
+    mistral = {"outputs": [{"text": " there", "stop_reason": "stop"}]}
+    server.answer(http_response(200, mistral, headers=counted))
+
+    with Bedrock(base_url=server.origin, region="us-east-1", api_key=BEARER, api="invoke") as bedrock:
+        reply = bedrock.complete("mistral.mistral-7b-instruct-v0:2", "Hello", max_tokens=3)
+
+    assert (" there", "stop", 5, 7) == (
+        reply.text,
+        reply.finish_reason,
+        reply.usage.input_tokens,
+        reply.usage.output_tokens,
+    )
+    assert "/model/mistral.mistral-7b-instruct-v0%3A2/invoke" == server.requests[0].path
+    assert {"prompt": "Hello", "max_tokens": 3} == server.requests[0].json()
+
+
+def test_what_the_body_counts_is_not_counted_again(server: ScriptedServer) -> None:
+    """
+    Headers fill what a body leaves open and nothing else; what came out of the cache is a part of what was read.
+    """
+    headers = {
+        "x-amzn-bedrock-input-token-count": "4", "x-amzn-bedrock-output-token-count": "7",
+        "x-amzn-bedrock-cache-read-input-token-count": "2", "x-amzn-bedrock-cache-write-input-token-count": "1",
+    }  # fmt: skip
+    whole = said("hi")
+    open_ended = said("hi", usage={"inputTokens": 4})
+    uncounted = said("hi", usage={})
+    server.answer(*(http_response(200, body, headers=headers) for body in (whole, open_ended, uncounted)))
+
+    with Bedrock(base_url=server.origin, region="us-east-1", api_key=BEARER) as bedrock:
+        usages = [bedrock.chat(MODEL, "hello").usage for _ in range(3)]
+
+    assert [(4, 2), (7, 7), (7, 7)] == [(usage.input_tokens, usage.output_tokens) for usage in usages]
+    assert [None, 2, 2] == [usage.cache_read_tokens for usage in usages]
+
+
+def test_streams_what_a_maker_streams(colour: Colour, server: ScriptedServer) -> None:
+    """
+    Claude's own events come inside of Amazon's, from an address of their own.
+    """
+    start = {"id": "msg_1", "model": "claude", "content": [], "usage": {"input_tokens": 4, "output_tokens": 1}}
+    events = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    ]
+    server.answer(as_stream([event("chunk", {"bytes": b64encode(dumps(one)).decode(), "p": "abc"}) for one in events]))
+
+    stream, _ = colour.read(colour.gateway(config(server, api_key=BEARER, api="invoke")), "fast", "hello")
+
+    reply = stream.response
+    assert ("Hello", "stop", 4, 2) == (
+        reply.text,
+        reply.finish_reason,
+        reply.usage.input_tokens,
+        reply.usage.output_tokens,
+    )
+    assert f"/model/{quote(MODEL, safe='')}/invoke-with-response-stream" == server.requests[0].path
+    assert "bedrock-2023-05-31" == server.requests[0].json()["anthropic_version"]
+
+
+@pytest.mark.parametrize(("api", "path"), [("chat", "/chat/completions"), ("responses", "/responses")])
+def test_openais_apis_stand_beside_amazons(server: ScriptedServer, api: Any, path: str) -> None:
+    """
+    OpenAI's own models on Bedrock are asked in OpenAI's words, with Amazon's keys.
+    """
+    answers = {
+        "chat": {"id": "c", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]},
+        "responses": {
+            "id": "r", "object": "response", "status": "completed", "model": "m",
+            "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}],
+        },
+    }  # fmt: skip
+    server.answer(http_response(200, answers[api]))
+    keys: Any = {"access_key_id": KEY_ID, "secret_access_key": KEY}
+
+    with Bedrock(base_url=f"{server.origin}/openai/v1", region="us-east-1", api=api, **keys) as bedrock:
+        reply = bedrock.chat("openai.gpt-oss-120b-1:0", "hello")
+
+    assert "hi" == reply.text
+    assert f"/openai/v1{path}" == server.requests[0].path
+    proven(server.requests[0])
+    assert ("https://bedrock-runtime.us-east-1.amazonaws.com:443", "/openai/v1") == Bedrock(
+        region="us-east-1", api=api, api_key=BEARER
+    ).place()
+
+
+def test_each_api_can_what_it_can() -> None:
+    """
+    Text completions need `invoke`, and OpenAI's APIs on Bedrock have no embeddings.
+    """
+    able = {api: Bedrock(region="us-east-1", api=api, api_key=BEARER).capabilities() or set() for api in APIS}
+
+    assert ["invoke"] == [api for api in APIS if "complete" in able[api]]
+    assert ["converse", "invoke"] == [api for api in APIS if "embed" in able[api]]
+    assert all("chat" in able[api] for api in APIS)
+
+
+APIS: tuple[Any, ...] = ("converse", "invoke", "chat", "responses")

@@ -1,0 +1,188 @@
+"""
+The stream of Bedrock's InvokeModelWithResponseStream: a maker's own events, each inside of one of Amazon's.
+
+Read: the first event tells by its keys whose they are. Nova's are events of ConverseStream. Those of Anthropic, of
+Cohere's chat and of whoever follows OpenAI are read by the readers of their own streams; completions by `bedrock_prompts`.
+
+Written: as the maker of the model would send it, wrapped in the same way.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html (checked
+2026-11-20), and recorded streams.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any
+
+from ..errors import GatewayError, StreamInterrupted
+from ..policies.sse import EventParser
+from ..types.request import Request
+from ..types.response import Chunk
+from ..types.wire import encode, loads
+from . import anthropic_streams, bedrock_prompts as prompts, bedrock_streams, cohere_streams, openai_streams
+from .anthropic_messages import write_message
+from .aws_frames import FrameParser, framed
+from .base import Quirks, StreamReader, StreamWriter
+from .cohere_first import FirstWriter
+from .openai_words import Json
+
+__all__ = ["ANTHROPICS", "CONVERSES", "FIRSTS", "OPENAIS", "Reader", "Writer", "family_of", "openais"]
+
+ANTHROPICS, CONVERSES, FIRSTS, OPENAIS = "anthropic", "converse", "cohere", "openai"
+"""Whose words an answer has that is no completion: Anthropic's, Converse's, those of Cohere's first chat, OpenAI's."""
+
+
+def family_of(data: Json) -> str:
+    """Whose words an answer or an event has, by its keys; empty if it is none of these."""
+    if "choices" in data:
+        return OPENAIS
+    if "event_type" in data or ("text" in data and ("generation_id" in data or "chat_history" in data)):
+        return FIRSTS
+    if "type" in data:
+        return ANTHROPICS
+    return CONVERSES if "output" in data or not bedrock_streams.KINDS.isdisjoint(data) else ""
+
+
+def openais(data: Json, body: bytes, delta: bool = False) -> bytes:
+    """
+    An answer or an event as OpenAI writes it.
+
+    Some of Mistral's and DeepSeek's models call the reason `stop_reason`, and a piece of a message a message; the counts
+    are Amazon's.
+
+    Args:
+        body: The same as it came, which is returned if there is nothing to change.
+        delta: Whether it is an event.
+    """
+    changed = False
+    choices = []
+    for choice in data["choices"] or ():
+        told = dict(choice)
+        if "finish_reason" not in told and "stop_reason" in told:
+            told["finish_reason"] = told.pop("stop_reason")
+        if delta and "delta" not in told and "message" in told:
+            told["delta"] = told.pop("message")
+        changed = changed or told != choice
+        choices.append(told)
+    counted: Json = {}
+    if prompts.METRICS in data and not data.get("usage"):
+        counts = prompts.counts_of(data)
+        counted = {"usage": {"prompt_tokens": counts.input_tokens, "completion_tokens": counts.output_tokens}}
+    return encode(data | {"choices": choices} | counted) if changed or counted else body
+
+
+class Reader(bedrock_streams.Reader):
+    """Reads one stream. Every event of the maker's has its own JSON as `raw`."""
+
+    __slots__ = ("_completions", "_family", "_inner", "_quirks", "_request")
+
+    def __init__(self, request: Request, quirks: Quirks) -> None:
+        super().__init__(request.model)
+        self._request = request
+        self._quirks = quirks
+        self._family: str | None = None  # until the first event has told
+        self._inner: StreamReader | None = None
+        self._completions: prompts.Reader | None = None
+
+    def end(self) -> list[Chunk]:
+        if self._inner is None and self._completions is None:
+            return super().end()
+        if self._failure is not None:
+            raise self._failure
+        if self.terminated:
+            return []
+        if self._frames.half:
+            raise StreamInterrupted("the stream ended in the middle of an event")
+        chunks: list[Chunk] = []
+        if self._inner is not None:
+            chunks = self._inner.end()
+        elif self._completions is not None:
+            self._completions.end()
+        self.terminated = True
+        return chunks
+
+    def _event(self, kind: str, event: Json, chunks: list[Chunk]) -> None:
+        if kind != "chunk":
+            return
+        payload = b64decode(event["bytes"])
+        said = loads(payload)
+        if self._family is None:
+            self._begin(said)
+        if self._inner is not None:
+            self._hand_on(self._inner, said, payload, chunks)
+        elif self._completions is not None:
+            chunks += self._completions.read(said)
+        else:
+            for name, part in said.items():
+                if name in bedrock_streams.KINDS:
+                    super()._event(name, part, chunks)
+
+    def _begin(self, said: Json) -> None:
+        family = self._family = family_of(said)
+        if family == ANTHROPICS:
+            self._inner = anthropic_streams.Reader()
+        elif family == OPENAIS:
+            self._inner = openai_streams.Reader(self._request, self._quirks)
+        elif family == FIRSTS:
+            self._inner = cohere_streams.Reader()
+        elif family != CONVERSES:
+            maker = prompts.maker_that_says(said)
+            if maker is None:
+                raise ValueError("an event of nobody's")
+            self._completions = prompts.Reader(maker, self._model)
+
+    def _hand_on(self, inner: StreamReader, said: Json, payload: bytes, chunks: list[Chunk]) -> None:
+        if self._family == OPENAIS:
+            payload = openais(said, payload, delta=True)
+        try:
+            # A line break can only stand between two words of JSON.
+            chunks += inner.feed(b"data: %b\n\n" % payload.replace(b"\n", b" ").replace(b"\r", b" "))
+        except GatewayError as error:
+            self._failure = error
+        self.terminated = inner.terminated
+
+
+class Writer:
+    """Writes one stream, in the words of who made the model that was asked."""
+
+    __slots__ = ("_events", "_frames", "_inner")
+
+    def __init__(self, request: Request) -> None:
+        model = request.model
+        self._events, self._frames = EventParser(), FrameParser()
+        maker = prompts.maker_of(model)
+        self._inner: StreamWriter | prompts.Writer | FirstWriter
+        if maker is not None:
+            self._inner = prompts.Writer(maker)
+        elif "amazon.nova" in model:
+            self._inner = bedrock_streams.Writer()
+        elif "claude" in model:
+            self._inner = anthropic_streams.Writer(model, write_message)
+        elif "cohere.command-r" in model:
+            self._inner = FirstWriter()
+        else:
+            self._inner = openai_streams.Writer(request)
+
+    def feed(self, chunk: Chunk) -> bytes:
+        return self._wrapped(self._inner.feed(chunk))
+
+    def end(self) -> bytes:
+        return self._wrapped(self._inner.end())
+
+    def error(self, error: GatewayError) -> bytes:
+        return bedrock_streams.write_failure(error)
+
+    def _wrapped(self, said: bytes | list[Json]) -> bytes:
+        if isinstance(said, list):
+            return b"".join([_chunk(encode(event)) for event in said])
+        if isinstance(self._inner, bedrock_streams.Writer):
+            frames = self._frames.feed(said)
+            return b"".join([_chunk(b'{"%b":%b}' % (told[":event-type"].encode(), part)) for told, part in frames])
+        return b"".join([_chunk(data) for _, data in self._events.feed(said) if data != b"[DONE]"])
+
+
+def _chunk(payload: bytes) -> bytes:
+    told = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
+    data: dict[str, Any] = {"bytes": b64encode(payload).decode()}
+    return framed(told, encode(data))
