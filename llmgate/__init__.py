@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .providers.simulated import Simulated as Simulated
     from .runtime.jobs import AsyncVideoJob as AsyncVideoJob, VideoJob as VideoJob
     from .types.call import Attempt as Attempt, Call as Call, Handler as Handler
+    from .types.deployment import ProviderCapability as ProviderCapability
     from .types.media import (
         Binary as Binary,
         Image as Image,
@@ -126,6 +127,7 @@ _PLACES = {
     "OpenAICompatible": "providers.openai",
     "Outcome": "types.reply",
     "Provider": "providers.base",
+    "ProviderCapability": "types.deployment",
     "Ranked": "types.media",
     "Ranking": "types.media",
     "RateLimit": "middleware.limits",

@@ -23,7 +23,7 @@ from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ..types.deployment import Deployment
+from ..types.deployment import Deployment, ProviderCapability as Able
 from ..types.reply import Outcome
 from ..types.request import PINNED, Request
 from .percentiles import Percentiles
@@ -303,13 +303,17 @@ def _span(seconds: float) -> str:
 
 _VERBS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        verb: frozenset({verb})
-        for verb in ("chat", "complete", "embed", "models", "image", "video", "rerank", "count_tokens")
-    }
-    | {
-        "moderate": frozenset({"moderation"}),
-        "transcribe": frozenset({"transcription"}),
-        "speak": frozenset({"speech"}),
+        "chat": frozenset({Able.CHAT}),
+        "complete": frozenset({Able.TEXT_COMPLETION}),
+        "embed": frozenset({Able.EMBEDDINGS}),
+        "models": frozenset({Able.MODEL_DISCOVERY}),
+        "image": frozenset({Able.IMAGE_GENERATION}),
+        "video": frozenset({Able.VIDEO_GENERATION}),
+        "transcribe": frozenset({Able.TRANSCRIPTION}),
+        "speak": frozenset({Able.SPEECH}),
+        "rerank": frozenset({Able.RERANK}),
+        "moderate": frozenset({Able.MODERATION}),
+        "count_tokens": frozenset({Able.TOKEN_COUNTING}),
     }
     | {verb: frozenset() for verb in ("request", "call", *PINNED)}
 )
@@ -317,27 +321,27 @@ _VERBS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 def needs(request: Request) -> frozenset[str]:
     """
-    The capabilities that a request asks for, out of `CAPABILITIES`.
+    The capabilities that a request asks for, as `ProviderCapability` names them.
 
     A chat of plain text costs one look at each message; nothing but lists of content parts is looked into.
     """
     wanted = _VERBS[request.verb]
     body = request.body
     if request.verb != "chat" or not isinstance(body, dict):
-        return wanted | {"stream"} if request.stream else wanted
+        return wanted | {Able.STREAMING} if request.stream else wanted
     found: set[str] = set()
     if request.stream:
-        found.add("stream")
+        found.add(Able.STREAMING)
     if body.get("tools") or body.get("functions"):
-        found.add("tools")
+        found.add(Able.TOOL_CALLING)
     if body.get("reasoning_effort") not in (None, "none"):
-        found.add("reasoning")
+        found.add(Able.REASONING)
     form = body.get("response_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
-        found.add("json_schema")
+        found.add(Able.STRUCTURED_OUTPUT)
     modalities = body.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities:
-        found.add("audio")
+        found.add(Able.AUDIO)
     messages = body.get("messages")
     if isinstance(messages, list):
         for message in messages:

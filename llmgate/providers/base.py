@@ -12,7 +12,7 @@ from ..policies.timers import DEFAULT, Timers
 from ..runtime.drive import drive
 from ..runtime.edge import Door, Face, discovered
 from ..types.call import Call, Handler
-from ..types.deployment import CAPABILITIES, Deployment, Price
+from ..types.deployment import Deployment, Price, ProviderCapability as Able
 from ..types.response import Models, RawResponse
 from .alone import Alone, AsyncProvider
 
@@ -30,25 +30,28 @@ class ModelInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    capabilities: frozenset[str] | None = Field(
+    capabilities: frozenset[Able] | None = Field(
         default=None,
-        description=f"what it can do: {', '.join(sorted(CAPABILITIES))}; without a verb among them, chat is meant",
+        description=f"what it can do: {', '.join(sorted(Able))}; without a verb among them, chat is meant",
     )
     context_window: int | None = Field(default=None, gt=0, description="tokens it can read and write together")
     price: Price | None = Field(default=None, description="US dollars for a million tokens of each sort")
 
     @field_validator("capabilities")
     @classmethod
-    def _known(cls, capabilities: frozenset[str] | None) -> frozenset[str] | None:
+    def _whole(cls, capabilities: frozenset[Able] | None) -> frozenset[Able] | None:
         if capabilities is None:
             return None
-        unknown = capabilities - CAPABILITIES
-        if unknown:
-            raise ValueError(f"{min(unknown)!r} is no capability; there are {', '.join(sorted(CAPABILITIES))}")
-        if not capabilities & {"chat", "complete", "embed"}:
-            capabilities |= {"chat"}
+        if not capabilities & VERBS:
+            capabilities |= {Able.CHAT}
         # Whoever chats, streams: an upstream that cannot is not known.
-        return capabilities | {"stream"} if capabilities & {"chat", "complete"} else capabilities
+        return capabilities | {Able.STREAMING} if capabilities & {Able.CHAT, Able.TEXT_COMPLETION} else capabilities
+
+
+VERBS = frozenset(Able) - {
+    Able.STREAMING, Able.TOOL_CALLING, Able.VISION, Able.AUDIO, Able.STRUCTURED_OUTPUT, Able.REASONING,
+}  # fmt: skip
+"""Capabilities that are what a model is asked for, and not how."""
 
 
 if TYPE_CHECKING:

@@ -5,20 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .response import Answer
 
-__all__ = ["CAPABILITIES", "Deployment", "Price"]
+__all__ = ["Deployment", "Price", "ProviderCapability"]
 
-CAPABILITIES = frozenset(
-    {
-        "chat", "complete", "embed", "models", "stream", "tools", "vision", "json_schema", "reasoning", "audio",
-        "image", "video", "moderation", "rerank", "transcription", "speech", "count_tokens",
-    }
-)  # fmt: skip
-"""What a deployment may be able to do; a request needs some of them."""
+
+class ProviderCapability(StrEnum):
+    """
+    What a provider, or one of its models, may be able to do. A request needs some of it.
+
+    The values are what stands in configurations; the names are understood there, too.
+    """
+
+    CHAT = "chat"
+    TEXT_COMPLETION = "complete"
+    EMBEDDINGS = "embed"
+    MODEL_DISCOVERY = "models"
+    STREAMING = "stream"
+    TOOL_CALLING = "tools"
+    VISION = "vision"
+    AUDIO = "audio"
+    STRUCTURED_OUTPUT = "json_schema"
+    REASONING = "reasoning"
+    IMAGE_GENERATION = "image"
+    VIDEO_GENERATION = "video"
+    TRANSCRIPTION = "transcription"
+    SPEECH = "speech"
+    RERANK = "rerank"
+    MODERATION = "moderation"
+    TOKEN_COUNTING = "count_tokens"  # noqa: S105 -- no password
+
+    @classmethod
+    def _missing_(cls, value: object) -> ProviderCapability | None:
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)

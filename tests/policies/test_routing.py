@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -24,7 +24,7 @@ from llmgate.policies.routing import (
     lacking,
     needs,
 )
-from llmgate.types.deployment import Deployment
+from llmgate.types.deployment import Deployment, ProviderCapability
 from llmgate.types.reply import Outcome
 from llmgate.types.request import Request, Verb
 
@@ -379,17 +379,52 @@ class TestNeeds:
 
     @pytest.mark.parametrize(
         ("verb", "expected"),
-        [("complete", {"complete"}), ("embed", {"embed"}), ("models", {"models"}), ("request", set())],
+        [
+            ("complete", {"complete"}),
+            ("embed", {"embed"}),
+            ("models", {"models"}),
+            ("image", {"image"}),
+            ("video", {"video"}),
+            ("video_status", set()),
+            ("video_content", set()),
+            ("transcribe", {"transcription"}),
+            ("speak", {"speech"}),
+            ("rerank", {"rerank"}),
+            ("moderate", {"moderation"}),
+            ("count_tokens", {"count_tokens"}),
+            ("request", set()),
+            ("call", set()),
+        ],
     )
     def test_other_verbs_need_themselves(self, verb: Verb, expected: set[str]) -> None:
         """
-        Whoever embeds must be able to embed; a request that is passed through needs nothing.
+        Whoever embeds must be able to embed; what is passed through, and what was begun elsewhere, needs nothing.
         """
         assert expected == needs(Request(verb, body={"tools": [1]}))
+
+    def test_every_verb_is_known(self) -> None:
+        """
+        Of every verb it is known what it needs.
+        """
+        for verb in get_args(Verb):
+            assert needs(Request(verb)) <= {*ProviderCapability}
 
 
 class TestLacking:
     """Whether a deployment can do it."""
+
+    def test_only_those_are_asked_for_an_image_who_make_images_or_of_whom_nobody_knows(self) -> None:
+        """
+        A deployment that is known to chat and not to make images is left out; one of which nothing is known is not.
+        """
+        wanted = needs(Request("image", body={"prompt": "a cat"}))
+        chats, paints, unknown = (
+            Deployment(name, "p", name, capabilities=can)
+            for name, can in (("a", frozenset({"chat"})), ("b", frozenset({"image"})), ("c", None))
+        )
+
+        assert "cannot do image" == lacking(chats, wanted)
+        assert lacking(paints, wanted) is lacking(unknown, wanted) is None
 
     def test_tries_everything_where_nobody_said_anything(self) -> None:
         """

@@ -16,7 +16,7 @@ from llmgate.config.kinds import known_kinds
 from llmgate.dialects import dialect_named
 from llmgate.providers.catalog import ROWS, Row, row_named
 from llmgate.providers.http import address
-from llmgate.types.deployment import CAPABILITIES
+from llmgate.types.deployment import ProviderCapability
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -34,7 +34,7 @@ def test_each_row_is_whole(row: Row) -> None:
     assert row.source.startswith("https://") and date.fromisoformat(row.checked)
     assert dialect_named(row.dialect)
     assert row.header == row.header.lower()
-    assert row.capabilities is None or row.capabilities <= CAPABILITIES
+    assert row.capabilities is None or row.capabilities <= {*ProviderCapability}
     assert not row.base_url or (address(row.base_url) and not row.base_url.endswith("/"))
     assert all(name.isupper() for name in row.key_env)
 
