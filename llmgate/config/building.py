@@ -39,6 +39,7 @@ from ..telemetry.stats import CallStats
 from ..types.call import Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Reply
+from ..types.request import PINNED
 from .explaining import suggestion
 from .settings import ANY_MODEL, RouteSettings, Settings, Target
 from .short_forms import CHAIN_ROUTE
@@ -300,6 +301,9 @@ class Pipeline:
         name = call.route
         if not isinstance(name, str):
             raise BadRequest(f"model: expected a string, got {type(name).__name__}")
+        if call.request.verb in PINNED:
+            _check_name(name)
+            return self.passing((PINNED, name), lambda: self._pinned(name))
         route = self.routes.get(name) or self._passing.get(name) or self.named(name, call.request.verb)
         if route is None:
             raise self._unknown(name)
@@ -315,10 +319,7 @@ class Pipeline:
         route = self.routes.get(name)
         if route is not None:
             return route
-        if len(name) > NAME_MAX:
-            raise BadRequest(f"model: a name of {len(name)} characters; at most {NAME_MAX} are taken")
-        if not name.isprintable():
-            raise BadRequest(f"model: {name!r} holds characters that cannot be printed")
+        _check_name(name)
         return self.passing(name, lambda: self._made(name, verb))
 
     def passing(self, key: Hashable, make: Callable[[], R]) -> Route | R:
@@ -362,6 +363,18 @@ class Pipeline:
         ):
             return self._route(name, routes[CHAIN_ROUTE], name)
         return None
+
+    def _pinned(self, name: str) -> Route:
+        """The one deployment of this name, its key included: `provider/model`, or `provider/model#2` for the second key."""
+        label, _, model = name.partition("/")
+        provider = self.providers.get(label)
+        if provider is None:
+            raise self._unknown(name)
+        first, _, number = model.rpartition("#")
+        keys = len(provider.credentials())
+        key = int(number) - 1 if first and number.isdecimal() and 1 < int(number) <= keys else 0
+        candidate = self._candidate(provider, first if key else model, key)
+        return _fingerprinted(name, [self.group("ordered", [candidate])])
 
     def _unknown(self, name: str) -> ModelNotFound:
         name = name.removesuffix("/")
@@ -545,6 +558,13 @@ def _fingerprinted(name: str, groups: Sequence[Group]) -> Route:
                 data = part.encode()
                 digest.update(b"%d:" % len(data) + data)
     return Route(name, groups, digest.hexdigest())
+
+
+def _check_name(name: str) -> None:
+    if len(name) > NAME_MAX:
+        raise BadRequest(f"model: a name of {len(name)} characters; at most {NAME_MAX} are taken")
+    if not name.isprintable():
+        raise BadRequest(f"model: {name!r} holds characters that cannot be printed")
 
 
 def _open_ended(route: RouteSettings) -> bool:

@@ -14,6 +14,7 @@ from ..runtime.engines import engine_maker
 from ..runtime.http import HTTPOptions
 from ..types.call import Call
 from ..types.reply import Reply
+from ..types.request import PINNED
 from ..types.response import Models, RawResponse
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Alone:
     async def _open(self, call: Call) -> Reply:
         provider, request = self.provider, call.request
         model = "" if request.verb in ("models", "request") else call.route
+        if request.verb in PINNED:
+            model = model.removeprefix(f"{provider.label()}/")  # the route is the name of a deployment
         deployment = provider.deployment(model)
         call.deployment = replace(deployment, priced=self._prices.pricer(deployment, _now))
         call.request = request.to(model)
