@@ -22,6 +22,7 @@ from ..types.units import Duration
 from ..types.usage import Usage
 from ..types.wire import dumps
 from .base import Provider, timers_of
+from .simulated_media import media_answer
 
 __all__ = ["Simulated"]
 
@@ -55,6 +56,7 @@ class Simulated(Provider):
         default_factory=dict, description="kinds of errors, with shares or as a script"
     )
     answer: str | None = Field(default=None, description="what it says; by default it says what it was asked")
+    job_time: Duration = Field(default=0.0, ge=0, description="how long a video takes")
     retry_after: Duration | None = Field(default=None, description="what its rate_limited errors ask for")
     seed: int = Field(default=0, description="of the chance in `failures`")
 
@@ -86,7 +88,7 @@ class Simulated(Provider):
         cut = failure is StreamInterrupted and call.request.stream
         if failure is not None and not cut:
             raise self._error(failure)
-        answer = _answered(call.request, self.answer)
+        answer = _answered(call.request, self.answer, call.runtime.now(), self.job_time)
         if call.request.stream and isinstance(answer, Response):
             return await _Speech(call, timers, answer, self.tokens_per_second, cut).reply()
         if self.tokens_per_second:
@@ -123,8 +125,11 @@ async def _pause(call: Call, timers: Timers, seconds: float) -> None:
     raise timers.expired(timers.until)
 
 
-def _answered(request: Request, said: str | None) -> Answer:
+def _answered(request: Request, said: str | None, now: float, job_s: float) -> Answer:
     id = "sim-" + hashlib.blake2b(request.encoded, digest_size=8).hexdigest()
+    answer = None if request.verb == "chat" else media_answer(request, id, said, now, job_s)
+    if answer is not None:
+        return answer
     usage = Usage(max(1, round(input_tokens(request))), 0)
     match request.verb:
         case "embed":
