@@ -307,11 +307,11 @@ class _Asker:
             unread = request.stream and request.verb == "request"
             if response.status >= 300 and not (unread and response.status < 400):
                 raise await self._error(call, response, timers)
+            if unread:
+                return await self._passed(call, response, timers)
             if request.stream:
                 return await self._streamed(call, response, timers)
             return await self._whole(call, response, timers)
-            if unread:
-                return await self._passed(call, response, timers)
         except BaseException as error:
             if response is not None:
                 await response.close()
@@ -325,13 +325,13 @@ class _Asker:
         if written.headers:
             headers = headers + [line for line in written.headers if line[0] not in self._own]
         extra = self._provider.request_headers(call)
-        wire = WireRequest(
-            written.method,
-            self._origin,
         if request.headers:
             # What the body is, too, is for the caller to say: a body of nothing is no JSON.
             said = {"content-type", *(name for name, _ in request.headers)}
             headers = [line for line in headers if line[0] not in said] + [*request.headers]
+        wire = WireRequest(
+            written.method,
+            self._origin,
             self._provider.target(self._base, written, request),
             headers + extra if extra else headers,
             written.body,
@@ -387,11 +387,6 @@ class _Asker:
         reply.first_token_s = timers.first_token_s
         return reply
 
-    def attribute(self, error: GatewayError, deployment: Deployment | None, response: WireResponse | None) -> None:
-        """Say in an error whom it came from, and see to it that it does not repeat the key that was sent."""
-        if error.deployment is None and deployment is not None:
-            error.deployment = deployment.name
-        if error.request_id is None and response is not None:
     async def _passed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
         """The answer as it comes. Its first bytes are awaited here, where a failure can be repaired."""
         source = _UnreadSource(self, call, response, timers)
@@ -406,6 +401,11 @@ class _Asker:
         reply.first_token_s = timers.first_token_s
         return reply
 
+    def attribute(self, error: GatewayError, deployment: Deployment | None, response: WireResponse | None) -> None:
+        """Say in an error whom it came from, and see to it that it does not repeat the key that was sent."""
+        if error.deployment is None and deployment is not None:
+            error.deployment = deployment.name
+        if error.request_id is None and response is not None:
             error.request_id = _request_id(response.headers)
         if self._credential is not None:
             _forget(self._credential.secret, error)
