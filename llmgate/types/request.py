@@ -109,11 +109,11 @@ class Request:
         spoken: Name of the wire format that the caller speaks and is answered in; empty for callers of a gateway's verbs.
         original: The body in that format. An upstream that speaks it is sent this; `body` and `encoded` are made of it
             when somebody looks, and raise `BadRequest` if they cannot be. None as soon as somebody changed the request.
+        headers: Header lines of the caller's that go with it in place of ours, names in lower case. A key is not among
+            them.
 
     The cache key covers every field that reaches the wire; `policies/cache_key.py` classifies each.
     """
-        headers: Header lines of the caller's that go with it in place of ours, names in lower case. A key is not among
-            them.
 
     verb: Verb
     model: str = ""
@@ -123,10 +123,10 @@ class Request:
     method: str = "POST"
     path: str = ""
     spoken: str = ""
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     # A copy that `dataclasses.replace` makes says something else than the original, and so it has none.
     original: Original | None = field(default=None, init=False, repr=False, compare=False)
 
-    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     @classmethod
     def said(cls, spoken: str, original: Original, verb: Verb, model: str = "", stream: bool = False) -> Request:
         """A request in a caller's own format."""
