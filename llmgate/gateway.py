@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from . import __version__
 from .config.building import Pipeline, build
@@ -42,6 +42,9 @@ from .types.reply import Reply
 from .types.response import Models
 
 if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
     from .surfaces.decorator import Wrap
 
 __all__ = ["Gateway"]
@@ -217,6 +220,42 @@ class Gateway(Face):
 
         return Wrap(self)
 
+    # Under an SDK.
+
+    def transport(self, kind: Literal["httpx", "httpx2"] = "httpx2") -> Any:
+        """
+        A transport for whatever takes one: what is sent through it goes through the gateway.
+
+        It is of both colours, opens no connection of its own, and closing it closes nothing.
+
+        Args:
+            kind: The library it is for. `openai`, `anthropic`, `google-genai` and `mistralai` stand on httpx2; `cohere`,
+                `groq` and `ollama` on httpx.
+
+        Raises:
+            ConfigError: If the library is not installed; names what to install.
+        """
+        from .surfaces.transport import transport
+
+        return transport(self, kind)
+
+    @overload
+    def http_client(self, kind: Literal["httpx2"] = "httpx2") -> httpx2.Client: ...
+
+    @overload
+    def http_client(self, kind: Literal["httpx"]) -> httpx.Client: ...
+
+    def http_client(self, kind: Literal["httpx", "httpx2"] = "httpx2") -> Any:
+        """
+        A client for an SDK: `openai.OpenAI(api_key="unused", base_url="http://llmgate/v1", http_client=…)`.
+
+        The SDK's `model` names a route, or `provider/model`; any other name goes to whom the SDK's client was made for.
+        Closing it does not close the gateway. See `transport`.
+        """
+        from .surfaces.transport import http_client
+
+        return http_client(self, kind, "blocking")
+
     # What it tells.
 
     def stats(self) -> Counts:
@@ -360,6 +399,18 @@ class AsyncGateway(AsyncFace):
         """What the providers offer, together."""
         gateway = self._gateway
         return await discovered(gateway._door, gateway._asyncio, gateway._current().provider_names())
+
+    @overload
+    def http_client(self, kind: Literal["httpx2"] = "httpx2") -> httpx2.AsyncClient: ...
+
+    @overload
+    def http_client(self, kind: Literal["httpx"]) -> httpx.AsyncClient: ...
+
+    def http_client(self, kind: Literal["httpx", "httpx2"] = "httpx2") -> Any:
+        """A client for an SDK; see `Gateway.http_client`."""
+        from .surfaces.transport import http_client
+
+        return http_client(self._gateway, kind, "asyncio")
 
     async def close(self, timeout: float = CLOSE_S) -> None:
         """Take no new calls, wait for those in flight, and close every connection; see `Gateway.close`."""

@@ -75,6 +75,17 @@ class Colour:
 
         return self._runner.run(beginning())
 
+    def do(self, work: Any) -> Any:
+        """What an SDK's call returns: of a coroutine what comes of it, of a stream the list of its events."""
+        if self.blocking:
+            return list(work) if hasattr(work, "__next__") else work
+
+        async def done() -> Any:
+            made = await work
+            return [event async for event in made] if hasattr(made, "__aiter__") and hasattr(made, "close") else made
+
+        return self._runner.run(done(), context=contextvars.copy_context())
+
     def close(self, gateway: Gateway, **options: Any) -> None:
         if self.blocking:
             gateway.close(**options)

@@ -51,6 +51,8 @@ NAME_MAX = (
 )
 PASSING_ROUTES = 1000  # routes kept for `provider/model` names that callers make up as they go
 ENTRY_POINTS = "llmgate.middleware"
+MODELLESS = frozenset({"models", "request"})
+"""Verbs that need no model."""
 
 Layer = Middleware | UserMiddleware
 R = TypeVar("R", Route, Route | None)
@@ -320,7 +322,8 @@ class Pipeline:
         if route is not None:
             return route
         _check_name(name)
-        return self.passing(name, lambda: self._made(name, verb))
+        # A provider's own name says enough where no model is needed, and means nothing elsewhere.
+        return self.passing((MODELLESS, name) if verb in MODELLESS else name, lambda: self._made(name, verb))
 
     def passing(self, key: Hashable, make: Callable[[], R]) -> Route | R:
         """
@@ -344,23 +347,14 @@ class Pipeline:
 
     def _made(self, name: str, verb: str) -> Route | None:
         first, slash, model = name.partition("/")
-        if (
-            not slash
-            and name in self.providers
-            and (verb in ("models", "request") or _needs_no_model(self.providers[name]))
-        ):
+        if not slash and name in self.providers and (verb in MODELLESS or _needs_no_model(self.providers[name])):
             return _fingerprinted(name, [self.group("ordered", self._keys(name, ""))])
         if slash and model and first in self.providers:
             return _fingerprinted(name, [self.group("ordered", self._keys(first, model))])
         routes = self.settings.routes
         if slash and model and first in routes and _open_ended(routes[first]):
             return self._route(name, routes[first], model)
-        if (
-            name not in routes
-            and CHAIN_ROUTE in routes
-            and _open_ended(routes[CHAIN_ROUTE])
-            and verb not in ("models", "request")
-        ):
+        if name not in routes and CHAIN_ROUTE in routes and _open_ended(routes[CHAIN_ROUTE]) and verb not in MODELLESS:
             return self._route(name, routes[CHAIN_ROUTE], name)
         return None
 
