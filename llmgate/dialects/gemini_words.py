@@ -253,16 +253,17 @@ class Parts:
 
     def read(self, parts: list[Json]) -> tuple[str, str, list[ToolCall]]:
         """Text, reasoning and tool calls of the next parts."""
-        if len(parts) == 1:
+        calls: list[ToolCall] = []
+        if len(parts) == 1:  # nearly every event of a stream
             part = parts[0]
-            if (
-                len(part) == 1 and part.get("text").__class__ is str and not self._calls
-            ):  # nearly every event of a stream
+            if "functionCall" in part:
+                self._call(part, calls)
+                return "", "", calls
+            if len(part) == 1 and part.get("text").__class__ is str and not self._calls:
                 self._kept.append(part)
-                return part["text"], "", []
+                return part["text"], "", calls
         text: list[str] = []
         reasoning: list[str] = []
-        calls: list[ToolCall] = []
         for part in parts:
             if "functionCall" in part:
                 self._call(part, calls)

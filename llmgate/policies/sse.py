@@ -66,8 +66,10 @@ class EventParser:
         if self._received > MAX_STREAM_BYTES:
             raise _too_large("event stream", MAX_STREAM_BYTES)
         events: list[Event] = []
-        if self._clean and size <= _WINDOW_BYTES and data[-2:] == b"\n\n" and b"\r" not in data:
-            self._read_events(data, events)
+        # Nearly always whole events come, with line ends of one kind: Google's are CRLF, everybody else's LF.
+        lines = data.replace(b"\r\n", b"\n") if data[-4:] == b"\r\n\r\n" and size <= _WINDOW_BYTES else data
+        if self._clean and size <= _WINDOW_BYTES and lines[-2:] == b"\n\n" and b"\r" not in lines:
+            self._read_events(lines, events)
         else:
             for start in range(0, size, _WINDOW_BYTES):
                 self._read(data[start : start + _WINDOW_BYTES], events)

@@ -246,7 +246,7 @@ def translations(rounds: int) -> dict[tuple[str, str], float]:
         for given, data in requests().items()
         for wanted in known
     }
-    return timed(works, rounds, 3)
+    return timed(works, rounds, 10)
 
 
 def readings(rounds: int) -> dict[str, tuple[float, float]]:
