@@ -246,7 +246,7 @@ class Caching:
             answer = None
             if entry is not None and (control.max_age_s is None or entry.age_s <= control.max_age_s):
                 try:
-                    answer = load(entry.payload)
+                    answer = load(entry.payload, lazily=not shelf.blocking)
                 except ValueError:
                     await shelf.use(call, shelf.store.delete, key)
             if entry is None or answer is None:

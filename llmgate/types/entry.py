@@ -16,21 +16,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from .call import Attempt
 from .media_entries import KINDS, MEDIA_PARTS, read_media, write_media
-from .response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
+from .response import (
+    Answer,
+    Choice,
+    Embeddings,
+    Model,
+    Models,
+    RawResponse,
+    Response,
+    ToolCall,
+    Value,
+    leave_unread,
+)
 from .usage import Usage
-from .wire import loads
 
 __all__ = ["Entry", "dump", "fresh", "load", "seal", "unseal"]
 
 A = TypeVar("A", bound=Answer)
 
-VERSION = 1  # of the JSON; an entry of another one is a miss
+VERSION = 2  # of the JSON, the order of the fields included; an entry of another one is a miss
 MAGIC = b"llmg\x01"  # of the seal, with its own version
 
 
@@ -52,7 +63,7 @@ class Entry:
 
 def dump(answer: Answer) -> bytes:
     """
-    Write an answer.
+    Write an answer: a line of our own words, and behind it the upstream's.
 
     Raises:
         ValueError: If something in it is not JSON: a NaN, an infinity, a lone surrogate, an object.
@@ -62,39 +73,51 @@ def dump(answer: Answer) -> bytes:
     if writer is None:
         raise TypeError(f"{type(answer).__name__} is no answer that can be kept")
     kind, write = writer
-    out: dict[str, Any] = {"v": VERSION, "kind": kind} | _changed(answer, _ANSWER)
-    usage = _changed(answer.usage, _USAGE)
-    if usage:
-        if "cost" in usage:
-            usage["cost"] = str(usage["cost"])
-        out["usage"] = usage
-    write(answer, out)
-    payload = to_json(out)
+    usage = [*_usage_of(answer.usage)]
+    if usage[_COST] is not None:
+        usage[_COST] = str(usage[_COST])
+    common = (answer.id, answer.model, usage, answer.provider, answer.deployment, answer.request_id)
+    payload, raw = _written([VERSION, kind, *common, write(answer)]), answer.raw
+    return payload if raw is None else payload + b"\n" + _written(raw)
+
+
+def _written(value: Any) -> bytes:
+    """The value as JSON on one line."""
+    written = to_json(value)
     # The writer takes more than JSON has, bytes and tuples among it. What does not come back as it was is not kept.
-    if loads(payload) != out:
+    if from_json(written, allow_inf_nan=False) != value:
         raise TypeError("something in the answer would not come back as it was")
-    return payload
+    return written
 
 
-def load(payload: bytes) -> Answer:
+def load(payload: bytes, lazily: bool = False) -> Answer:
     """
     Read what `dump` wrote; every call makes a new answer that shares nothing with any other.
+
+    Args:
+        lazily: Whether the upstream's own words, for which few ask, wait until somebody does. For what never left this
+            process: broken words would be found only then.
 
     Raises:
         ValueError: If it is anything else.
     """
+    line, _, raw = payload.partition(b"\n")
     try:
-        values = loads(payload)
-        if values.pop("v") != VERSION:
+        version, kind, id, model, usage, provider, deployment, request_id, own = from_json(line, allow_inf_nan=False)
+        if version != VERSION:
             raise ValueError("the entry was written by another version")
-        usage = values.get("usage")
-        if usage is not None:
-            if "cost" in usage:
-                usage["cost"] = Decimal(usage["cost"])
-            values["usage"] = Usage(**usage)
-        return _READERS[values.pop("kind")](values)
+        if usage[_COST] is not None:
+            usage[_COST] = Decimal(usage[_COST])
+        answer = _READERS[kind](own, Usage(*usage))
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"the entry holds no answer: {type(error).__name__}") from None
+    answer.id, answer.model, answer.request_id = id, model, request_id
+    answer.provider, answer.deployment = provider, deployment
+    if raw:
+        leave_unread(answer, raw)
+        if not lazily:
+            _ = answer.raw
+    return answer
 
 
 def _changed(value: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
@@ -106,58 +129,60 @@ def _changed(value: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def _write_response(answer: Any, out: dict[str, Any]) -> None:
-    if answer.created is not None:
-        out["created"] = answer.created
-    choices = out["choices"] = []
-    for choice in answer.choices:
-        values = _changed(choice, _CHOICE)
-        if choice.tool_calls:
-            values["tool_calls"] = [_changed(call, _TOOL_CALL) for call in choice.tool_calls]
-        choices.append(values)
-
-
-def _read_response(values: dict[str, Any]) -> Response:
+def _write_response(answer: Any) -> list[Any]:
     choices = []
-    for choice in values["choices"]:
-        calls = choice.get("tool_calls")
-        if calls is not None:
-            choice["tool_calls"] = [ToolCall(**call) for call in calls]
-        choices.append(Choice(**choice))
-    values["choices"] = choices
-    return Response(**values)
+    for choice in answer.choices:
+        parts = [*_choice_of(choice)]
+        parts[_CALLS] = [[*_call_of(call)] for call in parts[_CALLS]]
+        choices.append(parts)
+    return [answer.created, choices]
 
 
-def _write_embeddings(answer: Any, out: dict[str, Any]) -> None:
-    out["vectors"] = answer.vectors
+def _read_response(own: Any, usage: Usage) -> Response:
+    created, choices = own
+    return Response(created=created, choices=[_read_choice(*parts) for parts in choices], usage=usage)
 
 
-def _read_embeddings(values: dict[str, Any]) -> Embeddings:
-    return Embeddings(**values)
+def _read_choice(
+    index: Any, text: Any, reasoning: Any, calls: Any, refusal: Any, citations: Any, finish_reason: Any,
+    native_finish_reason: Any, logprobs: Any, extra: Any,
+) -> Choice:  # fmt: skip
+    if calls:
+        calls = [ToolCall(*call) for call in calls]
+    return Choice(
+        index, text, reasoning, calls, refusal, citations, finish_reason, native_finish_reason, logprobs, extra
+    )  # fmt: skip
 
 
-def _write_models(answer: Any, out: dict[str, Any]) -> None:
-    out["data"] = [_changed(model, _MODEL) for model in answer.data]
+def _write_embeddings(answer: Any) -> Any:
+    return answer.vectors
 
 
-def _read_models(values: dict[str, Any]) -> Models:
-    values["data"] = [Model(**model) for model in values["data"]]
-    return Models(**values)
+def _read_embeddings(own: Any, usage: Usage) -> Embeddings:
+    return Embeddings(vectors=own, usage=usage)
 
 
-def _write_raw(answer: Any, out: dict[str, Any]) -> None:
-    out["status"], out["headers"] = answer.status, answer.headers
-    out["content"] = binascii.b2a_base64(answer.content, newline=False).decode()
+def _write_models(answer: Any) -> Any:
+    return [_changed(model, _MODEL) for model in answer.data]
 
 
-def _read_raw(values: dict[str, Any]) -> RawResponse:
-    values["content"] = binascii.a2b_base64(values["content"], strict_mode=True)
-    return RawResponse(**values)
+def _read_models(own: Any, usage: Usage) -> Models:
+    return Models(data=[Model(**model) for model in own], usage=usage)
 
 
-def _write_value(answer: Any, out: dict[str, Any]) -> None:
+def _write_raw(answer: Any) -> Any:
+    return [answer.status, answer.headers, binascii.b2a_base64(answer.content, newline=False).decode()]
+
+
+def _read_raw(own: Any, usage: Usage) -> RawResponse:
+    status, headers, content = own
+    content = binascii.a2b_base64(content, strict_mode=True)
+    return RawResponse(status=status, headers=headers, content=content, usage=usage)
+
+
+def _write_value(answer: Any) -> Any:
     _insist(answer.value)
-    out["value"] = answer.value
+    return answer.value
 
 
 def _insist(value: Any) -> None:
@@ -175,39 +200,40 @@ def _insist(value: Any) -> None:
         raise TypeError(f"{kind.__name__} is not JSON")
 
 
-def _read_value(values: dict[str, Any]) -> Value:
-    return Value(**values)
+def _read_value(own: Any, usage: Usage) -> Value:
+    return Value(value=own, usage=usage)
+
+
+def _write_media(answer: Any) -> Any:
+    out: dict[str, Any] = {}
+    write_media(answer, out)
+    return out
+
+
+def _read_media(kind: str, own: Any, usage: Usage) -> Answer:
+    return read_media(kind, own | {"usage": usage})
 
 
 _JSON = frozenset({str, int, float, bool, type(None)})
-_WRITERS: Mapping[type[Answer], tuple[str, Callable[[Any, dict[str, Any]], None]]] = {
+_WRITERS: Mapping[type[Answer], tuple[str, Callable[[Any], Any]]] = {
     Response: ("response", _write_response),
     Embeddings: ("embeddings", _write_embeddings),
     Models: ("models", _write_models),
     RawResponse: ("raw", _write_raw),
     Value: ("value", _write_value),
-} | {cls: (kind, write_media) for cls, (kind, _) in KINDS.items()}
-_READERS: Mapping[str, Callable[[dict[str, Any]], Answer]] = {
+} | {cls: (kind, _write_media) for cls, (kind, _) in KINDS.items()}
+_READERS: Mapping[str, Callable[..., Answer]] = {
     "response": _read_response,
     "embeddings": _read_embeddings,
     "models": _read_models,
     "raw": _read_raw,
     "value": _read_value,
-} | {kind: partial(read_media, kind) for kind, _ in KINDS.values()}
-# What is written of each part, and what goes without saying.
-_UNSET = object()
-_ANSWER: Mapping[str, object] = {
-    "id": "", "model": "", "raw": None, "provider": "", "deployment": "", "request_id": None,
-}  # fmt: skip
-_USAGE: Mapping[str, object] = dict.fromkeys(field.name for field in fields(Usage))
-_TOOL_CALL: Mapping[str, object] = {field.name: field.default for field in fields(ToolCall)}
-_MODEL: Mapping[str, object] = {"id": _UNSET} | {
+} | {kind: partial(_read_media, kind) for kind, _ in KINDS.values()}
+_USAGE, _CHOICE, _CALL = ([field.name for field in fields(part)] for part in (Usage, Choice, ToolCall))
+_COST, _CALLS = _USAGE.index("cost"), _CHOICE.index("tool_calls")
+_usage_of, _choice_of, _call_of = attrgetter(*_USAGE), attrgetter(*_CHOICE), attrgetter(*_CALL)
+_MODEL: Mapping[str, object] = {"id": None} | {
     field.name: field.default for field in fields(Model) if field.name != "id"
-}
-_CHOICE: Mapping[str, object] = {
-    field.name: [] if field.name == "citations" else {} if field.name == "extra" else field.default
-    for field in fields(Choice)
-    if field.name != "tool_calls"
 }
 
 _SEAL = struct.Struct("<5sIdd")

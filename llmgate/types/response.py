@@ -34,6 +34,7 @@ __all__ = [
     "Value",
     "explode",
     "fold",
+    "leave_unread",
 ]
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "error", "function_call")
@@ -118,8 +119,17 @@ class Choice:
     __repr__ = sketched
 
 
+class _Unread:
+    """Where an answer keeps the upstream's own JSON until somebody asks for it."""
+
+    __slots__ = ("_unread",)
+
+    _unread: bytes
+    raw: Any
+
+
 @dataclass(slots=True, kw_only=True, repr=False)
-class Answer:
+class Answer(_Unread):
     """
     What every verb returns: the upstream's answer and how it came about.
 
@@ -147,6 +157,15 @@ class Answer:
     request_id: str | None = field(default=None, compare=False, repr=False)
     priced: Callable[[Answer], Decimal | None] | None = field(default=None, compare=False, repr=False)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Python comes here for what is not there.
+            if name != "raw":
+                raise AttributeError(f"a {type(self).__name__} has no {name}")
+            self.raw = raw = loads(self._unread)
+            return raw
+
     @property
     def cost(self) -> Decimal | None:
         """US dollars: the upstream's own figure, else tokens times price, else None; 0 for a cached answer."""
@@ -160,6 +179,12 @@ class Answer:
         return _unpickled, (type(self), values)
 
     __repr__ = sketched
+
+
+def leave_unread(answer: _Unread, raw: bytes) -> None:
+    """Have `answer.raw` be read from this JSON as soon as somebody asks for it."""
+    answer._unread = raw
+    del answer.raw
 
 
 def _unpickled(cls: type[Answer], values: dict[str, Any]) -> Answer:
