@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ..errors import GatewayError, StreamInterrupted
 from .deployment import Deployment
@@ -37,14 +36,12 @@ class Outcome:
         error: What went wrong, None for the first three.
         usage: Tokens as the upstream reported them, None if it did not.
         first_token_s: Seconds from the attempt's start to its first content, None if none came.
-        sent: Whether the upstream may have begun to work; if so the tokens may be billed.
     """
 
     name: str = "ok"
     error: BaseException | None = None
     usage: Usage | None = None
     first_token_s: float | None = None
-    sent: bool = True
 
     @property
     def blame(self) -> bool:
@@ -55,14 +52,15 @@ class Outcome:
     def of(cls, error: BaseException) -> Outcome:
         """The outcome that an exception means."""
         if isinstance(error, GatewayError):
-            # What we refused ourselves never reached the upstream.
-            return cls(error.outcome, error, sent=error.outcome != "local")
+            return cls(error.outcome, error)
         if isinstance(error, Exception):
             return cls("local", error)
         return cls("cancelled", error)
 
 
 Settle = Callable[[Outcome], None]
+Later = Callable[[Callable[[], None]], None]
+"""Runs a plain function soon, when no lock is held."""
 Stage = Callable[[Sequence[Chunk]], Sequence[Chunk]]
 Source = Callable[[], Awaitable[Sequence[Chunk]]]
 """Brings the next pieces, as many as are there; an empty batch is the end of a whole, terminated answer."""
@@ -95,12 +93,12 @@ class Reply:
         first_token_s: Seconds to the first content, told by whoever measures it.
         ended: How it ended; None while it has not.
         head: The upstream's status and headers, where its body passes through unread.
-        later: Runs a plain function soon, when no lock is held. Used if the reply is dropped: the garbage collector may
-            come at any moment, also while this very thread holds the lock that a settle wants.
+        later: Used if the reply is dropped: the garbage collector may come at any moment, also while this very thread holds
+            the lock that a settle wants.
     """
 
     __slots__ = (
-        "_chunks", "_close", "_completions", "_settles", "_source", "_stages",
+        "_chunks", "_close", "_completions", "_settles", "_source", "_stages", "_whole",
         "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "usage",
     )  # fmt: skip
 
@@ -115,11 +113,13 @@ class Reply:
         request_id: str | None = None,
     ) -> None:
         self._chunks = first
+        self._whole: Answer | None = None
         self._source = source
         self._close = close
-        self._stages: list[Stage] = []
-        self._settles: list[Settle] = []
-        self._completions: list[Callable[[], Awaitable[object]]] = []
+        # Tuples, because most stay empty, and an empty tuple is nobody's garbage.
+        self._stages: tuple[Stage, ...] = ()
+        self._settles: tuple[Settle, ...] = ()
+        self._completions: tuple[Callable[[], Awaitable[object]], ...] = ()
         self.deployment = deployment
         self.cached = cached
         self.request_id = request_id
@@ -127,32 +127,50 @@ class Reply:
         self.first_token_s: float | None = None
         self.ended: Outcome | None = None
         self.head: RawResponse | None = None
-        self.later: Callable[[Callable[[], None]], None] | None = None
+        self.later: Later | None = None
 
     @classmethod
-    def of(cls, answer: Answer, **circumstances: Any) -> Reply:
-        """A reply that is one whole answer. One out of a cache has used no tokens."""
-        reply = cls((Chunk(whole=answer),), **circumstances)
-        reply.usage = answer.usage if reply.cached is None else Usage(0, 0)
+    def of(
+        cls,
+        answer: Answer,
+        *,
+        deployment: Deployment | None = None,
+        cached: str | None = None,
+        request_id: str | None = None,
+    ) -> Reply:
+        """A reply that consists of one whole answer. Where a cache answers no tokens are used."""
+        reply = cls((), None, None, deployment=deployment, cached=cached, request_id=request_id)
+        reply._whole = answer
+        reply.usage = answer.usage if cached is None else Usage(0, 0)
         return reply
+
+    @property
+    def whole(self) -> Answer | None:
+        """The answer, where it is there in one piece and nobody is left who could change or refuse it; else None."""
+        return None if self._stages or self._completions or self.ended is not None else self._whole
 
     def through(self, stage: Stage) -> None:
         """Let every batch of chunks pass `stage`. It is a plain function: it may look, change, add and drop."""
-        self._stages.append(stage)
+        self._stages += (stage,)
 
     def on_complete(self, work: Callable[[], Awaitable[object]]) -> None:
         """Await `work` once the answer has come whole, before the reader learns that it is over."""
-        self._completions.append(work)
+        self._completions += (work,)
 
-    def on_end(self, settle: Settle) -> None:
+    def on_end(self, settle: Settle, later: Later | None = None) -> None:
         """
         Call `settle` exactly once when it is over, at once if it is already. They are called in the order in which they
         were registered, so the innermost layer's come first. One that raises keeps no other from being called.
+
+        Args:
+            later: Of the call's trail: how whoever drops the reply is spared the settling.
         """
         if self.ended is not None:
             settle(self.ended)
-        else:
-            self._settles.append(settle)
+            return
+        self._settles += (settle,)
+        if later is not None:
+            self.later = later
 
     async def read(self) -> Sequence[Chunk]:
         """
@@ -170,6 +188,9 @@ class Reply:
                 chunks = self._chunks
                 if chunks:
                     self._chunks = ()
+                elif self._whole is not None:
+                    chunks = (Chunk(whole=self._whole),)
+                    self._whole = None
                 else:
                     source = self._source
                     chunks = await source() if source is not None else ()
@@ -202,6 +223,15 @@ class Reply:
 
     async def response(self) -> Answer:
         """Read to the end and fold."""
+        answer = self._whole
+        if answer is not None and not self._stages and self.ended is None:
+            # Nobody looks at the pieces, so none are made.
+            self._whole = None
+            if self._completions:
+                await self.read()
+            else:
+                self._end(Outcome("ok", None, self.usage, self.first_token_s))
+            return answer
         chunks = await self.read()
         if len(chunks) == 1 and chunks[0].whole is not None:
             whole = chunks[0].whole
@@ -238,15 +268,15 @@ class Reply:
                     await self._close()
 
     def _outcome(self, name: str, error: BaseException | None = None) -> Outcome:
-        # An upstream that has answered had begun to work, whoever broke it off; a cache asked nobody.
-        return Outcome(name, error, self.usage, self.first_token_s, sent=self.cached is None)
+        return Outcome(name, error, self.usage, self.first_token_s)
 
     def _end(self, outcome: Outcome) -> None:
         if self.ended is not None:
             return
         self.ended = outcome
-        settles, self._settles = self._settles, []
-        _told(iter(settles), outcome)
+        settles, self._settles = self._settles, ()
+        if settles:
+            _told(iter(settles), outcome)
 
     def __del__(self) -> None:
         # Nobody can wait here. What was taken is given back soon; the connection is closed by its own finaliser.
@@ -258,5 +288,5 @@ class Reply:
         else:
             self.later(partial(_told, iter(self._settles), outcome))
         # Who records warnings keeps their source; the connection must not be kept with it.
-        self._source, self._close, self._settles = None, None, []
+        self._source, self._close, self._settles = None, None, ()
         warnings.warn("a reply was dropped without being read or closed", ResourceWarning, source=self, stacklevel=2)

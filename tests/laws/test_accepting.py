@@ -57,9 +57,13 @@ ODD = st.sampled_from(
     ]
 )  # fmt: skip
 LONG = st.sampled_from([4000, 5000]).map(lambda digits: 10**digits)
-KEYS = st.text(max_size=3) | st.sampled_from([1, 1.5, True, None, Word.ONE, Number.ONE, Text("text"), b"a", "1", "\udfff"])
+KEYS = st.text(max_size=3) | st.sampled_from(
+    [1, 1.5, True, None, Word.ONE, Number.ONE, Text("text"), b"a", "1", "\udfff"]
+)
 VALUES = st.recursive(
-    JSON | ODD | LONG, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
+    JSON | ODD | LONG,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
 )
 
 

@@ -132,14 +132,14 @@ class TestReading:
 
     def test_an_answer_out_of_a_cache_used_no_tokens(self) -> None:
         """
-        What a cache answers costs nothing and was sent to nobody.
+        What a cache answers costs nothing.
         """
         reply, other = Reply.of(WHOLE, cached="memory"), Reply.of(WHOLE, cached="memory")
         ends = told(reply)
         drive(reply.response())
         drive(other.response())
 
-        assert [Outcome("ok", usage=Usage(0, 0), sent=False)] == ends
+        assert [Outcome("ok", usage=Usage(0, 0))] == ends
         assert Usage(3, 2) == WHOLE.usage
         assert other.usage is not reply.usage
 
@@ -277,7 +277,6 @@ class TestEnds:
             reader.result()
         assert ["cancelled"] == ends.names
         assert Usage(3, 1) == ends[0].usage
-        assert ends[0].sent
         assert 1 == upstream.closed
         with pytest.raises(RuntimeError, match="cancelled before its end"):
             drive(reply.read())
@@ -604,36 +603,24 @@ class TestOutcome:
     """What policies are told."""
 
     @pytest.mark.parametrize(
-        ("error", "name", "blame", "sent"),
+        ("error", "name", "blame"),
         [
-            (RateLimited("slow"), "throttled", False, True),
-            (Overloaded("busy"), "overloaded", True, True),
-            (CircuitOpen("resting"), "local", False, False),
-            (ValueError("bug"), "local", False, True),
-            (asyncio.CancelledError(), "cancelled", False, True),
-            (KeyboardInterrupt(), "cancelled", False, True),
+            (RateLimited("slow"), "throttled", False),
+            (Overloaded("busy"), "overloaded", True),
+            (CircuitOpen("resting"), "local", False),
+            (ValueError("bug"), "local", False),
+            (asyncio.CancelledError(), "cancelled", False),
+            (KeyboardInterrupt(), "cancelled", False),
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_an_exception_means_one(self, error: BaseException, name: str, blame: bool, sent: bool) -> None:
+    def test_an_exception_means_one(self, error: BaseException, name: str, blame: bool) -> None:
         """
-        An error's outcome is its class's; what we refused was not sent; what is no Exception is a cancellation.
+        An error's outcome is its class's; what is no Exception is a cancellation.
         """
         outcome = Outcome.of(error)
 
-        assert (name, error, blame, sent) == (outcome.name, outcome.error, outcome.blame, outcome.sent)
-
-    @pytest.mark.parametrize("error", [DeadlineExceeded("late"), ValueError("bug"), KeyboardInterrupt()])
-    def test_an_answer_that_began_was_sent(self, error: BaseException) -> None:
-        """
-        When our own clock breaks an answer off the upstream had begun to work, and its tokens may be billed.
-        """
-        reply = opened(Upstream(HELLO, error))
-        ends = told(reply)
-        with pytest.raises(type(error)):
-            all_of(reply)
-
-        assert ends[0].sent
+        assert (name, error, blame) == (outcome.name, outcome.error, outcome.blame)
 
 
 class TestAttended:
