@@ -17,16 +17,18 @@ https://platform.claude.com/docs/en/api/messages, …/build-with-claude/streamin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import BadRequest, GatewayError, ProtocolError
+from ..types.media import TokenCount
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Model, Models, RawResponse, Response, ToolCall
 from ..types.wire import encode, loads
+from .anthropic_counting import PATH as COUNTING, counting_reader, write_count, write_counting
 from .anthropic_errors import error_of, write_error
-from .anthropic_requests import read_chat, write_chat
+from .anthropic_requests import betas_of, read_chat, write_chat
 from .anthropic_streams import Reader, Writer
 from .anthropic_words import (
     FINISH,
@@ -40,8 +42,9 @@ from .anthropic_words import (
     usage_of,
     write_usage,
 )
-from .base import Quirks, StreamReader, StreamWriter, Written
-from .shapes import MISSHAPEN, encoded
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
+from .media_words import read_count
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["VERSION", "AnthropicMessages"]
 
@@ -49,40 +52,31 @@ VERSION = "2023-06-01"
 """Sent as `anthropic-version`: the last one that takes `temperature`, `top_p` and `top_k`; 2026-10-21 refuses them."""
 
 
-class AnthropicMessages:
+class AnthropicMessages(Dialect):
     """The Messages API. It has no embeddings; nor has it text completions, and a chat would not be one."""
 
     name: str = "anthropic_messages"
-    verbs: frozenset[Verb] = frozenset({"chat", "models", "request"})
+    verbs: frozenset[Verb] = frozenset({"chat", "models", "request", "count_tokens"})
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         headers = [("anthropic-version", VERSION)]
         if request.verb == "chat":
-            body = write_chat(request)
-            betas = request.body.get("betas")
-            if betas:
-                headers.append(("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas)))
-            for name, new in quirks.rename.items():
-                if name in body:
-                    body[new] = body.pop(name)
-            for name in quirks.drop:
-                body.pop(name, None)
-            return Written("POST", quirks.paths.get("chat", "/messages"), encoded(body, request), headers)
+            body = encoded(quirks.bend(write_chat(request)), request)
+            return Written("POST", quirks.paths.get("chat", "/messages"), body, headers + betas_of(request))
+        if request.verb == "count_tokens":
+            body = encoded(quirks.bend(write_counting(request)), request)
+            return Written("POST", quirks.paths.get("count_tokens", COUNTING), body, headers + betas_of(request))
         if request.verb == "models":
             # One page is all that can be asked for in one request, and a thousand is the largest (ModelListParams).
             return Written("GET", quirks.paths.get("models", "/models?limit=1000"), b"", headers)
         if request.verb == "request":
             return Written(request.method, request.path, request.encoded, headers)
-        raise BadRequest(f"{request.verb}: the Messages API has only chat, models and request; name another provider")
+        raise BadRequest(
+            f"{request.verb}: the Messages API has only {', '.join(sorted(self.verbs))}; name another provider"
+        )
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "chat":
-            return read_chat(data)
-        if verb == "models":
-            return Request("models")
-        if verb == "request":
-            return Request("request", body=data, encoded=b"" if data is None else encoded(data))
-        raise BadRequest(f"{verb}: the Messages API has only chat, models and request")
+        return heard(self.format(verb), verb, data, _READERS)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb == "request":
@@ -94,6 +88,8 @@ class AnthropicMessages:
         try:
             if "error" in data and "content" not in data:
                 raise error_of(None, {}, data)
+            if request.verb == "count_tokens":
+                return read_count(request, data)
             return _read_models(data) if request.verb == "models" else _read_message(data)
         except MISSHAPEN:
             raise ProtocolError("the upstream's answer is no answer of the Messages API") from None
@@ -109,6 +105,8 @@ class AnthropicMessages:
             return write_message(answer)
         if isinstance(answer, Models):
             return _write_models(answer)
+        if isinstance(answer, TokenCount):
+            return write_count(answer)
         if isinstance(answer, RawResponse):
             content: Json = answer.json()
             return content
@@ -129,6 +127,9 @@ class AnthropicMessages:
 
     def writer(self, request: Request) -> StreamWriter:
         return Writer(request.model, write_message)
+
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "count_tokens": counting_reader()}
 
 
 def _read_message(data: Json) -> Response:

@@ -16,7 +16,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 
 __all__ = [
     "ANSWER_TOKENS",
@@ -29,6 +29,8 @@ __all__ = [
     "write_effort",
     "write_hosted",
 ]
+
+FORMAT = "anthropic_messages"
 
 ANSWER_TOKENS = 4096  # Messages wants a limit; Claude 3 Haiku, the smallest, writes no more than this
 
@@ -86,6 +88,9 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If Messages cannot express it; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request, _ELSEWHERE)
     given: Json = request.body
     out: Json = {"model": request.model}
     for name, value in given.items():
@@ -112,6 +117,9 @@ def write_chat(request: Request) -> Json:
         out["stream"] = True
     return out
 
+
+_ELSEWHERE = frozenset({"anthropic_version", "betas"})
+"""Keys of a body of Anthropic's that say what its own API is told in headers."""
 
 _LIMITS = frozenset({"betas", "max_completion_tokens", "max_tokens", "reasoning_effort"})
 
@@ -192,7 +200,9 @@ def _write_messages(out: Json, messages: Any) -> None:
 
 def _write_turn(message: Json, turns: list[Json], system: list[Any]) -> None:
     role, content = message["role"], message.get("content")
-    if role == "user":
+    if content and content.__class__ is str and len(message) == 2 and role in _SPEAKERS:
+        _say(turns, role, content)  # as most messages are
+    elif role == "user":
         _say(turns, "user", _marked(message, _content(content)))
     elif role == "assistant":
         said = _write_assistant(message)
@@ -208,6 +218,9 @@ def _write_turn(message: Json, turns: list[Json], system: list[Any]) -> None:
         system.append(_marked(message, content or ""))
     else:
         turns.append({"role": "system", "content": content})  # Anthropic's own, a `tool_addition` for one
+
+
+_SPEAKERS = ("user", "assistant")
 
 
 def _say(turns: list[Json], role: str, content: Any) -> None:
@@ -645,11 +658,19 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
 # --- hosted by others -------------------------------------------------------------------------------------------------
 
 
+def betas_of(request: Request) -> list[tuple[str, str]]:
+    """The header that asks for what is not there for everybody yet; none, if nobody asks."""
+    native = request.native(FORMAT)
+    betas = (request.body if native is None else native).get("betas")
+    return [("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas))] if betas else []
+
+
 def write_hosted(request: Request, version: str) -> Json:
     """The body as clouds want it that host Claude: the model stands in the address, the version in here."""
     body = write_chat(request)
-    del body["model"]
-    body.setdefault("anthropic_version", version)
+    body.pop("model", None)
+    native = request.native(FORMAT) or {}
+    body.setdefault("anthropic_version", native.get("anthropic_version", version))
     return body
 
 

@@ -10,18 +10,20 @@ the `anthropic` package 2.11.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadRequest, GatewayError
 from ..types.request import Request, Verb
 from ..types.wire import loads
+from .anthropic_counting import counting_reader, write_counting
 from .anthropic_messages import AnthropicMessages
-from .anthropic_requests import read_hosted, write_hosted
+from .anthropic_requests import FORMAT, betas_of, read_hosted, write_hosted
 from .base import Quirks, Written
 from .gemini_errors import error_of as googles_error
-from .shapes import encoded
+from .shapes import encoded, heard
 
 __all__ = ["VERSION", "AnthropicVertex"]
 
@@ -33,21 +35,29 @@ class AnthropicVertex(AnthropicMessages):
     """Claude on Vertex AI, below `publishers/anthropic`."""
 
     name: str = "anthropic_vertex"
-    verbs: frozenset[Verb] = frozenset({"chat", "request"})
+    verbs: frozenset[Verb] = frozenset({"chat", "request", "count_tokens"})
+
+    def format(self, verb: Verb) -> str:
+        return FORMAT
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         if request.verb == "request":
             return Written(request.method, request.path, request.encoded)
+        if request.verb == "count_tokens":
+            # The model stands in the body for once, and the address names a model that counts.
+            counted = write_counting(request) | {"anthropic_version": VERSION}
+            return Written("POST", "/models/count-tokens:rawPredict", encoded(counted, request), betas_of(request))
         if request.verb != "chat":
-            raise BadRequest(f"{request.verb}: Claude on Vertex AI has only chat and request; name another provider")
-        body = write_hosted(request, VERSION)
-        betas = request.body.get("betas")
-        headers = [("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas))] if betas else []
+            verbs = ", ".join(sorted(self.verbs))
+            raise BadRequest(f"{request.verb}: Claude on Vertex AI has only {verbs}; name another provider")
+        body = quirks.bend(write_hosted(request, VERSION))
         method = "streamRawPredict" if request.stream else "rawPredict"
-        return Written("POST", f"/models/{quote(request.model, safe='@')}:{method}", encoded(body, request), headers)
+        return Written(
+            "POST", f"/models/{quote(request.model, safe='@')}:{method}", encoded(body, request), betas_of(request)
+        )
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        return read_hosted(data, VERSION) if verb == "chat" else super().read_request(verb, data)
+        return heard(FORMAT, verb, data, _READERS)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         try:
@@ -59,3 +69,7 @@ class AnthropicVertex(AnthropicMessages):
         if isinstance(error, dict) and "type" not in error and "status" in error:
             return googles_error(status, headers, data)
         return super().read_error(status, headers, body)
+
+
+_READ = partial(read_hosted, version=VERSION)
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": _READ, "count_tokens": counting_reader(_READ)}

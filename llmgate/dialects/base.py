@@ -43,6 +43,15 @@ class Quirks:
     drop: frozenset[str] = frozenset()
     paths: Mapping[str, str] = field(default_factory=dict)
 
+    def bend(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body as this upstream takes it: the same one, changed."""
+        for name, new in self.rename.items():
+            if name in body:
+                body[new] = body.pop(name)
+        for name in self.drop:
+            body.pop(name, None)
+        return body
+
 
 @dataclass(slots=True)
 class Written:
@@ -96,6 +105,13 @@ class Dialect(Protocol):
     name: str
     verbs: frozenset[Verb]
 
+    def format(self, verb: Verb) -> str:
+        """
+        The format that bodies of the verb are in. Two dialects of one format differ in addresses and errors alone, and
+        hand on what the other's callers and upstreams say, byte for byte.
+        """
+        return self.name
+
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         """
         The request as this format writes it. `request.model` is the upstream's model.
@@ -105,7 +121,20 @@ class Dialect(Protocol):
         """
         ...
 
-    def read_request(self, verb: Verb, data: Any) -> Request: ...
+    def read_request(self, verb: Verb, data: Any) -> Request:
+        """
+        What a caller asks for who speaks this format: written to an upstream of the format again, it is the same JSON.
+
+        It is translated into our shape when somebody looks, and what cannot be is refused then.
+
+        Args:
+            data: The body. What the format says in an address (Google's and Amazon's `model` and `stream`) or in a header
+                (Anthropic's `betas`) is added to it.
+
+        Raises:
+            BadRequest: If the format has no such verb, or the body is none at all.
+        """
+        ...
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         """

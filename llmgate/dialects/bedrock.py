@@ -23,18 +23,20 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadRequest, GatewayError, ProtocolError
+from ..types.media import TokenCount
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, RawResponse, Response, ToolCall
 from ..types.wire import encode, loads
-from .base import Quirks, StreamReader, StreamWriter, Written
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
+from .bedrock_counting import read_counting, write_count, write_counting
 from .bedrock_embeddings import read_embed, read_embeddings, write_embed, write_embeddings
 from .bedrock_errors import error_of, write_error
-from .bedrock_requests import read_chat, write_chat
+from .bedrock_requests import FORMAT, read_chat, write_chat
 from .bedrock_streams import Reader, Writer
 from .bedrock_words import (
     FINISH,
@@ -53,13 +55,20 @@ from .bedrock_words import (
     write_thought,
     write_usage,
 )
+from .media_words import read_count
 from .openai_words import excerpt
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["Bedrock"]
 
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {
+    "chat": read_chat,
+    "embed": read_embed,
+    "count_tokens": read_counting,
+}
 
-class Bedrock:
+
+class Bedrock(Dialect):
     """
     The Converse API, and the embeddings of Titan, Nova and Cohere, whose bodies are their makers' own.
 
@@ -67,7 +76,7 @@ class Bedrock:
     """
 
     name: str = "bedrock"
-    verbs: frozenset[Verb] = frozenset({"chat", "embed", "request"})
+    verbs: frozenset[Verb] = frozenset({"chat", "embed", "request", "count_tokens"})
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         verb = request.verb
@@ -77,26 +86,19 @@ class Bedrock:
         place = f"/model/{quote(request.model, safe='')}"
         if verb == "embed":
             return Written("POST", f"{place}/invoke", encoded(write_embed(request), request))
+        if verb == "count_tokens":
+            return Written("POST", f"{place}/count-tokens", encoded(write_counting(request), request))
         if verb != "chat":
-            raise BadRequest(f"{verb}: Bedrock has only chat, embed and request; name another provider")
-        body = write_chat(request)
-        for name, new in quirks.rename.items():
-            if name in body:
-                body[new] = body.pop(name)
-        for name in quirks.drop:
-            body.pop(name, None)
+            raise BadRequest(f"{verb}: Bedrock has only {', '.join(sorted(self.verbs))}; name another provider")
+        body = quirks.bend(write_chat(request))
         return Written(
             "POST", f"{place}/converse-stream" if request.stream else f"{place}/converse", encoded(body, request)
         )
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "chat":
-            return read_chat(data)
-        if verb == "embed":
-            return read_embed(data)
-        if verb == "request":
-            return Request("request", body=data, encoded=b"" if data is None else encoded(data))
-        raise BadRequest(f"{verb}: Bedrock has only chat, embed and request")
+        if verb == "models":
+            raise BadRequest("models: Bedrock lists them at another host")
+        return heard(FORMAT, verb, data, _READERS, model="modelId")
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb == "request":
@@ -108,6 +110,8 @@ class Bedrock:
         try:
             if request.verb == "embed":
                 return read_embeddings(data, request.model)
+            if request.verb == "count_tokens" and "inputTokens" in data:
+                return read_count(request, data, "inputTokens")
             if "output" not in data and data.keys() & {"message", "Message", "__type", "Output"}:
                 raise error_of(None, {}, data)
             return _read_answer(data, request.model)
@@ -125,6 +129,8 @@ class Bedrock:
             return _write_answer(answer)
         if isinstance(answer, Embeddings):
             return write_embeddings(answer)
+        if isinstance(answer, TokenCount):
+            return write_count(answer)
         if isinstance(answer, RawResponse):
             content: Json = answer.json()
             return content

@@ -15,8 +15,9 @@ from ..types.request import Request
 from ..types.response import Embeddings
 from ..types.usage import Usage
 from .bedrock_errors import error_of
+from .bedrock_requests import ADDRESS, FORMAT
 from .bedrock_words import Json
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 
 __all__ = ["read_embed", "read_embeddings", "write_embed", "write_embeddings"]
 
@@ -33,6 +34,9 @@ def write_embed(request: Request) -> Json:
     Raises:
         BadRequest: If the model's maker is unknown, or it takes no such input.
     """
+    native = request.native(FORMAT)
+    if native is not None and _is_for(request.model, native):
+        return restated(native, request, ADDRESS)
     given: Json = request.body
     model, texts, dimensions = request.model, given["input"], given.get("dimensions")
     own = {name: value for name, value in given.items() if name not in _OPENAIS and value is not None}
@@ -62,6 +66,12 @@ def write_embed(request: Request) -> Json:
 
 def _is_nova(model: str) -> bool:
     return "amazon.nova" in model and "embed" in model
+
+
+def _is_for(model: str, native: Json) -> bool:
+    """Whether the body is in the format of the model's maker, as far as the name tells who that is."""
+    makers = {"texts": "cohere." in model, "taskType": _is_nova(model), "inputText": "titan-embed" in model}
+    return not any(makers.values()) or any(makers[name] for name in makers if name in native)
 
 
 def _write_nova(text: str, dimensions: int | None, own: Json) -> Json:

@@ -18,9 +18,13 @@ from ..types.wire import encode, loads
 from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 
-__all__ = ["HINTS", "read_chat", "write_chat"]
+__all__ = ["ADDRESS", "FORMAT", "HINTS", "read_chat", "write_chat"]
+
+FORMAT = "bedrock"
+ADDRESS = frozenset({"modelId", "model", "stream"})
+"""Keys of a body that Amazon reads in the address."""
 
 HINTS = OF_ANTHROPIC | {"safety_identifier", "user"}
 """OpenAI's parameters that change no answer. Amazon has no words for them."""
@@ -72,6 +76,9 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If Converse cannot express it; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request, ADDRESS)
     given: Json = request.body
     out: Json = {}
     for name, value in given.items():
@@ -169,7 +176,9 @@ class _Turns:
 
     def add(self, message: Json) -> None:
         role, content = message["role"], message.get("content")
-        if role == "tool":
+        if len(message) == 2 and content.__class__ is str and role in _SPEAKERS:  # as most messages are
+            blocks = [{"text": content}] if content and not content.isspace() else []
+        elif role == "tool":
             blocks, role = _write_tool_result(message, self), "user"
         elif role == "assistant":
             blocks = _write_assistant(message, self)
@@ -177,7 +186,8 @@ class _Turns:
             blocks = _content(content, self.names)
         else:
             raise BadRequest(f"Bedrock has no role {role!r}")
-        blocks += _cache_point(message)
+        if "cache_control" in message:
+            blocks += _cache_point(message)
         if role in ("system", "developer"):
             if all(block.keys() <= _OF_SYSTEM for block in blocks):
                 self.system += blocks  # wherever it stands: few models take instructions in the middle
@@ -206,6 +216,7 @@ def _write_messages(out: Json, messages: Any, model: str) -> None:
     out["messages"] = turns.turns
 
 
+_SPEAKERS = ("user", "assistant")
 _OF_SYSTEM = frozenset({"text", "guardContent", "cachePoint"})
 
 
@@ -320,7 +331,8 @@ def _write_assistant(message: Json, turns: _Turns) -> list[Json]:
         blocks.append({"text": message["refusal"]})
     for call in message.get("tool_calls") or ():
         blocks.append(_write_tool_use(call, turns.foreign))
-        blocks += _cache_point(call)
+        if "cache_control" in call:
+            blocks += _cache_point(call)
     return blocks
 
 
@@ -336,15 +348,15 @@ def _write_tool_use(call: Json, foreign: re.Pattern[str]) -> Json:
 
 def _write_tool_result(message: Json, turns: _Turns) -> list[Json]:
     content = _content(message.get("content"), turns.names)
-    result: Json = {
-        "toolUseId": turns.foreign.sub("_", message["tool_call_id"]),
-        "content": [block for block in content if "cachePoint" not in block],
-    }
+    # Nothing is marked within a result; what ends with it is as good.
+    marks = [block for block in content if "cachePoint" in block]
+    if marks:
+        content = [block for block in content if "cachePoint" not in block]
+    result: Json = {"toolUseId": turns.foreign.sub("_", message["tool_call_id"]), "content": content}
     failed = message.get("is_error")
     if failed is not None:
         result["status"] = "error" if failed else "success"
-    # Nothing is marked within a result; what ends with it is as good.
-    return [{"toolResult": result}, *[block for block in content if "cachePoint" in block][-1:]]
+    return [{"toolResult": result}, *marks[-1:]]
 
 
 def _write_tools(out: Json, tools: Any) -> None:
@@ -475,7 +487,10 @@ def _read_messages(data: Json) -> list[Json]:
         messages.append({"role": "system", "content": _simplest([_read_block(block) for block in system])})
     for message in data["messages"]:
         role, content = message["role"], message["content"]
-        if role == "assistant":
+        text = content[0].get("text") if len(content) == 1 and len(content[0]) == 1 else None
+        if text and text.__class__ is str and role in _SPEAKERS:
+            messages.append({"role": role, "content": text})  # as most of them are
+        elif role == "assistant":
             messages.append(_read_assistant(content))
         elif role == "user":
             messages += _read_user(content)

@@ -11,10 +11,9 @@ follows four rules:
   that changes no answer (`unsaid`). One tool of several is forced by showing no other.
 * Left out: the `name` of a speaker and of a `json_schema`, and what of a message belongs to another upstream alone.
 
-So a request that was read here is written here again as it was. Reranking has no word in OpenAI's shape: it is a
-`request` that passes.
+So a request that was read here is written here again as it was.
 
-Beside this room: `cohere_requests`, `cohere_streams`, `cohere_errors`, and `cohere_words` for what they share; answers
+Beside this room: `cohere_media`, `cohere_requests`, `cohere_streams`, `cohere_errors`, and `cohere_words` for what they share; answers
 are here.
 
 Sources, checked 2026-11-20: https://docs.cohere.com/reference, and recorded answers.
@@ -22,7 +21,7 @@ Sources, checked 2026-11-20: https://docs.cohere.com/reference, and recorded ans
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import BadRequest, GatewayError, ProtocolError
@@ -30,9 +29,10 @@ from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response
 from ..types.usage import Usage
 from ..types.wire import loads
-from .base import Quirks, StreamReader, StreamWriter, Written
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .cohere_errors import error_of, read_error, write_error
-from .cohere_requests import read_chat, read_embed, write_chat, write_embed
+from .cohere_media import PATHS as MEDIA, read_media, read_rerank, read_transcribe, write_answer, write_media
+from .cohere_requests import FORMAT, is_first, read_chat, read_embed, write_chat, write_embed
 from .cohere_streams import Reader, Writer
 from .cohere_words import (
     calls_of,
@@ -45,7 +45,7 @@ from .cohere_words import (
     write_usage,
 )
 from .openai_words import Json, excerpt, text_of, urls_of
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["Cohere"]
 
@@ -57,39 +57,39 @@ PATHS: Mapping[str, str] = {
 }
 
 
-class Cohere:
+FIRST: Mapping[str, str] = {"chat": "/v1/chat", "embed": "/v1/embed"}
+"""Where a caller is answered who speaks version 1."""
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {
+    "chat": read_chat,
+    "embed": read_embed,
+    "rerank": read_rerank,
+    "transcribe": read_transcribe,
+}
+
+
+class Cohere(Dialect):
     """The API of Cohere. It has no text completions any more."""
 
     name: str = "cohere"
-    verbs: frozenset[Verb] = frozenset({"chat", "embed", "models", "request"})
+    verbs: frozenset[Verb] = frozenset({"chat", "embed", "models", "request", *MEDIA})
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         verb = request.verb
         if verb == "request":
             return Written(request.method, request.path, request.encoded)
+        if verb in MEDIA:
+            return write_media(request, quirks)
         if verb not in PATHS:
-            raise BadRequest(f"{verb}: Cohere has only chat, embed, models and request; name another provider")
-        path = quirks.paths.get(verb) or PATHS[verb]
+            raise BadRequest(f"{verb}: Cohere has only {', '.join(sorted(self.verbs))}; name another provider")
+        path = quirks.paths.get(verb) or (FIRST if is_first(request) else PATHS)[verb]
         if verb == "models":
             return Written("GET", path)
-        body = write_embed(request) if verb == "embed" else write_chat(request)
-        for name, new in quirks.rename.items():
-            if name in body:
-                body[new] = body.pop(name)
-        for name in quirks.drop:
-            body.pop(name, None)
+        body = quirks.bend(write_embed(request) if verb == "embed" else write_chat(request))
         return Written("POST", path, encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "chat":
-            return read_chat(data)
-        if verb == "embed":
-            return read_embed(data)
-        if verb == "models":
-            return Request("models")
-        if verb == "request":
-            return Request("request", body=data, encoded=b"" if data is None else encoded(data))
-        raise BadRequest(f"{verb}: Cohere has only chat, embed, models and request")
+        return heard(FORMAT, verb, data, _READERS)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb
@@ -104,6 +104,8 @@ class Cohere:
                 raise error_of(None, {}, data)
             if verb == "models":
                 return _read_models(data)
+            if verb in MEDIA:
+                return read_media(request, data)
             if verb == "embed":
                 return _read_embeddings(data, request)
             return _read_answer(data) if "message" in data else _read_first(data)
@@ -126,7 +128,10 @@ class Cohere:
         if isinstance(answer, RawResponse):
             content: Json = answer.json()
             return content
-        raise BadRequest(f"Cohere has no words for {type(answer).__name__}")
+        written = write_answer(answer)
+        if written is None:
+            raise BadRequest(f"Cohere has no words for {type(answer).__name__}")
+        return written
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return read_error(status, headers, body)

@@ -12,10 +12,22 @@ from typing import Any
 from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 from .unsaid import HINTS, NEUTRAL, refused
 
-__all__ = ["INPUT_TYPE", "NAMES", "THINKING_TOKENS", "read_chat", "read_embed", "write_chat", "write_embed"]
+__all__ = [
+    "FORMAT",
+    "INPUT_TYPE",
+    "NAMES",
+    "THINKING_TOKENS",
+    "is_first",
+    "read_chat",
+    "read_embed",
+    "write_chat",
+    "write_embed",
+]
+
+FORMAT = "cohere"
 
 NAMES: Mapping[str, str] = MappingProxyType({"top_p": "p", "top_k": "k"})
 """OpenAI's parameters that Cohere only calls by another name."""
@@ -39,6 +51,12 @@ _OF_OTHERS = frozenset(
 # --- ours → theirs ----------------------------------------------------------------------------------------------------
 
 
+def is_first(request: Request) -> bool:
+    """Whether its caller speaks version 1, which has one `message`, and need not name the types of embeddings."""
+    native = request.native(FORMAT)
+    return native is not None and ("messages" if request.verb == "chat" else "embedding_types") not in native
+
+
 def write_chat(request: Request) -> Json:
     """
     The body of a chat request.
@@ -46,6 +64,9 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If Cohere cannot express it; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request)
     given: Json = request.body
     out: Json = {"model": request.model} if request.model else {}
     if request.stream:
@@ -243,6 +264,9 @@ def write_embed(request: Request) -> Json:
     Raises:
         BadRequest: If Cohere cannot express it.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request)
     given: Json = request.body
     out: Json = {"model": request.model} if request.model else {}
     try:

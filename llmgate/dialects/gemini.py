@@ -23,7 +23,7 @@ Sources, checked 2026-11-20: the types of the `google-genai` package 3.4, https:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -32,9 +32,9 @@ from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response
 from ..types.usage import Usage
 from ..types.wire import loads
-from .base import Quirks, StreamReader, StreamWriter, Written
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .gemini_errors import error_of, write_error
-from .gemini_requests import camelled, read_chat, write_chat
+from .gemini_requests import ADDRESS, FORMAT, camelled, read_chat, write_chat
 from .gemini_streams import Reader, Writer, called
 from .gemini_words import (
     BLOCKED,
@@ -52,7 +52,7 @@ from .gemini_words import (
     write_usage,
 )
 from .openai_words import excerpt
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, heard, misshapen, restated
 
 __all__ = ["Gemini"]
 
@@ -64,7 +64,7 @@ PATHS: Mapping[str, str] = {
 }
 
 
-class Gemini:
+class Gemini(Dialect):
     """
     The API of Google's models. It has no text completions, and a chat would not be one.
 
@@ -87,28 +87,18 @@ class Gemini:
             path = path.replace("models/{model}", "{model}")
         path = path.replace("{model}", quote(request.model, safe="/"))
         if verb == "embed":
-            predicts = path.endswith(":predict")
-            return Written("POST", path, encoded(_write_embed(request, predicts), request))
-        body = write_chat(request)
-        for name, new in quirks.rename.items():
-            if name in body:
-                body[new] = body.pop(name)
-        for name in quirks.drop:
-            body.pop(name, None)
+            if "content" in (request.native(FORMAT) or ()):
+                path = path.replace(":batchEmbedContents", ":embedContent")
+            return Written("POST", path, encoded(_write_embed(request, path.endswith(":predict")), request))
+        body = quirks.bend(write_chat(request))
         if request.stream:
             path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
         return Written("POST", path, encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "chat":
-            return read_chat(data)
-        if verb == "embed":
-            return _read_embed(data)
-        if verb == "models":
-            return Request("models")
-        if verb == "request":
-            return Request("request", body=data, encoded=b"" if data is None else encoded(data))
-        raise BadRequest(f"{verb}: Gemini has only chat, embed, models and request")
+        request = heard(FORMAT, verb, data, _READERS)
+        request.model = request.model.removeprefix("models/")
+        return request
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb
@@ -240,6 +230,9 @@ _OF_EMBEDDINGS = frozenset({"dimensions", "encoding_format", "input", "user"})
 
 def _write_embed(request: Request, predicts: bool) -> Json:
     """The body of `:batchEmbedContents`, or of Vertex AI's `:predict`."""
+    native = request.native(FORMAT)
+    if native is not None and ("instances" in native) == predicts:
+        return _restated(native, request)
     given: Json = request.body
     texts = given.get("input")
     if isinstance(texts, (str, dict)):
@@ -255,8 +248,20 @@ def _write_embed(request: Request, predicts: bool) -> Json:
         return {"instances": instances} | ({"parameters": parameters} if parameters else {})
     if given.get("dimensions") is not None:
         own["outputDimensionality"] = given["dimensions"]
-    model = request.model if "/" in request.model else f"models/{request.model}"
+    model = _place(request.model)
     return {"requests": [{"model": model, "content": _write_content(text), **own} for text in texts]}
+
+
+def _restated(native: Json, request: Request) -> Json:
+    """A caller's own body; in that of `:batchEmbedContents` the model is named again with each text."""
+    out = restated(native, request, ADDRESS)
+    if request.model and "requests" in out:
+        out["requests"] = [{**asked, "model": _place(request.model)} for asked in out["requests"]]
+    return out
+
+
+def _place(model: str) -> str:
+    return model if "/" in model else f"models/{model}"
 
 
 def _write_content(text: str | Json) -> Json:
@@ -284,6 +289,9 @@ def _read_embed(data: Any) -> Request:
     if dimensions is not None:
         body["dimensions"] = dimensions
     return Request("embed", model, body, False, encoded(body))
+
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "embed": _read_embed}
 
 
 def _apart(request: Json) -> Json:

@@ -116,7 +116,10 @@ def write_chat(request: Request) -> Json:
     """
     native = request.native(FORMAT)
     if native is not None:
-        return restated(native, request, ADDRESS)
+        out = restated(native, request, ADDRESS)
+        if str(native.get("model")).startswith("models/"):  # Google's older SDKs name it in the body, too
+            out["model"] = f"models/{request.model}" if request.model else native["model"]
+        return out
     given: Json = request.body
     out: Json = {}
     config: Json = {}

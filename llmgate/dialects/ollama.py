@@ -21,7 +21,7 @@ Sources, checked 2026-11-20: https://docs.ollama.com/api, and recorded answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import BadRequest, GatewayError, ProtocolError
@@ -30,12 +30,12 @@ from ..types.response import Answer, Choice, Embeddings, Model, Models, RawRespo
 from ..types.usage import Usage
 from ..types.wire import loads
 from . import openai_errors
-from .base import Quirks, StreamReader, StreamWriter, Written
-from .ollama_requests import read_chat, read_complete, read_embed, write_body, write_embed
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
+from .ollama_requests import FORMAT, read_chat, read_complete, read_embed, write_body, write_embed
 from .ollama_streams import Reader, Writer
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["Ollama"]
 
@@ -47,7 +47,10 @@ PATHS: Mapping[str, str] = {
 }
 
 
-class Ollama:
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "complete": read_complete, "embed": read_embed}
+
+
+class Ollama(Dialect):
     """
     The API of Ollama, on one's own machine or in its cloud.
 
@@ -65,23 +68,10 @@ class Ollama:
         if verb == "models":
             return Written("GET", path)
         body = write_embed(request, path.endswith("/embeddings")) if verb == "embed" else write_body(request)
-        for name, new in quirks.rename.items():
-            if name in body:
-                body[new] = body.pop(name)
-        for name in quirks.drop:
-            body.pop(name, None)
-        return Written("POST", path, encoded(body, request))
+        return Written("POST", path, encoded(quirks.bend(body), request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "chat":
-            return read_chat(data)
-        if verb == "complete":
-            return read_complete(data)
-        if verb == "embed":
-            return read_embed(data)
-        if verb == "models":
-            return Request("models")
-        return Request(verb, body=data, encoded=b"" if data is None else encoded(data))
+        return heard(FORMAT, verb, data, _READERS, streams=verb != "embed")
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb

@@ -13,10 +13,22 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .gemini_words import json_object
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 from .unsaid import HINTS, NEUTRAL, refused
 
-__all__ = ["EFFORTS", "NAMES", "OPTIONS", "read_chat", "read_complete", "read_embed", "write_body", "write_embed"]
+__all__ = [
+    "EFFORTS",
+    "FORMAT",
+    "NAMES",
+    "OPTIONS",
+    "read_chat",
+    "read_complete",
+    "read_embed",
+    "write_body",
+    "write_embed",
+]
+
+FORMAT = "ollama"
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -68,6 +80,9 @@ def write_body(request: Request) -> Json:
     Raises:
         BadRequest: If Ollama cannot express it; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request, streams=True)
     given: Json = request.body
     # A stream is what Ollama gives if nobody says anything.
     out: Json = {"model": request.model, "stream": request.stream} if request.model else {"stream": request.stream}
@@ -242,6 +257,9 @@ def write_embed(request: Request, single: bool) -> Json:
     Raises:
         BadRequest: If Ollama cannot express it.
     """
+    native = request.native(FORMAT)
+    if native is not None and ("prompt" in native) == single:
+        return restated(native, request)
     given: Json = request.body
     out: Json = {"model": request.model} if request.model else {}
     texts = given.get("input")

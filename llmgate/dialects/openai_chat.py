@@ -15,7 +15,8 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -26,15 +27,20 @@ from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
 from ..types.usage import Usage
 from ..types.wire import dumps, encode, loads
-from .base import Quirks, StreamReader, StreamWriter, Written
+from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .openai_errors import error_of, is_error, read_error, write_error
+from .openai_media import NEEDED as MEDIA_NEEDED, VERBS as MEDIA, read_media, write_media
+from .openai_media_answers import write_answer
 from .openai_streams import Reader, Writer
 from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
+from .responses_counting import write_counting
+from .shapes import heard
 
 __all__ = ["OpenAIChat"]
 
+FORMAT = "openai_chat"
 PATHS = {"chat": "/chat/completions", "complete": "/completions", "embed": "/embeddings", "models": "/models"}
-NEEDED = {"chat": "messages", "complete": "prompt", "embed": "input"}
+NEEDED: Mapping[Verb, str] = {"chat": "messages", "complete": "prompt", "embed": "input", **MEDIA_NEEDED}
 """The key without which a request of the verb is none."""
 
 LIMITS = ("max_completion_tokens", "max_tokens")
@@ -51,11 +57,14 @@ FOREIGN = frozenset({"thinking_blocks", "output_items"})
 FOREIGN_MARKS = tuple(f'"{key}"'.encode() for key in sorted(FOREIGN))
 
 
-class OpenAIChat:
+class OpenAIChat(Dialect):
     """The format of OpenAI and of everybody who is compatible with it."""
 
     name: str = "openai_chat"
-    verbs: frozenset[Verb] = frozenset({"chat", "complete", "embed", "models", "request"})
+    verbs: frozenset[Verb] = MEDIA | {"chat", "complete", "embed", "models", "request"}
+
+    def format(self, verb: Verb) -> str:
+        return FORMAT
 
     # Requests.
 
@@ -63,6 +72,10 @@ class OpenAIChat:
         verb = request.verb
         if verb == "request":
             return Written(request.method, request.path, request.encoded)
+        if verb in MEDIA:
+            return write_media(request, quirks)
+        if verb == "count_tokens":
+            return write_counting(request, quirks)
         path = quirks.paths.get(verb) or PATHS[verb]
         if "{" in path:
             path = path.replace("{model}", quote(request.model, safe=""))
@@ -74,22 +87,7 @@ class OpenAIChat:
             raise BadRequest(f"the request cannot be written as JSON: {error}") from error
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        if verb == "models":
-            return Request(verb)
-        if verb == "request":
-            return Request(verb, body=data, encoded=b"" if data is None else encode(data))
-        if not isinstance(data, dict):
-            raise BadRequest("the body must be a JSON object")
-        needed = NEEDED[verb]
-        if data.get(needed) is None:
-            raise BadRequest(f"{needed} is missing")
-        if verb == "chat" and not isinstance(data[needed], list):
-            raise BadRequest("messages must be a list")
-        model = data.get("model") or ""
-        if not isinstance(model, str):
-            raise BadRequest("model must be a string")
-        body = {key: value for key, value in data.items() if key not in ("model", "stream")}
-        return Request(verb, model, body, data.get("stream") is True, encode(body))
+        return heard(FORMAT, verb, data, _READERS, plain=True)
 
     # Answers.
 
@@ -97,6 +95,8 @@ class OpenAIChat:
         verb = request.verb
         if verb == "request":
             return RawResponse(content=body)
+        if verb in MEDIA or verb == "count_tokens":
+            return read_media(request, body, quirks)
         try:
             data = loads(body)
         except ValueError:
@@ -130,7 +130,7 @@ class OpenAIChat:
         if isinstance(answer, RawResponse):
             written: Json = answer.json()
             return written
-        raise TypeError(f"{type(answer).__name__} is no answer of this format")
+        return write_answer(answer)
 
     # Errors and streams.
 
@@ -154,6 +154,19 @@ def _native(message: Any) -> Any:
     return {key: value for key, value in message.items() if key not in FOREIGN}
 
 
+def _read_body(verb: Verb, data: Json) -> Request:
+    needed = NEEDED[verb]
+    if data.get(needed) is None:
+        raise BadRequest(f"{needed} is missing")
+    if verb == "chat" and not isinstance(data[needed], list):
+        raise BadRequest("messages must be a list")
+    body = {key: value for key, value in data.items() if key not in ("model", "stream")}
+    return Request(verb, body=body, encoded=encode(body))
+
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {verb: partial(_read_body, verb) for verb in NEEDED}
+
+
 def _written_body(request: Request, quirks: Quirks) -> bytes:
     """The body with model and stream in front. What was encoded when the request was accepted is not encoded again."""
     body: Json = request.body
@@ -164,10 +177,15 @@ def _written_body(request: Request, quirks: Quirks) -> bytes:
     elif bent is not body:
         encoded = encode(bent)
     head = b'{"model":' + to_json(request.model) if request.model else b"{"
+    native = request.native(FORMAT)
     if request.stream:
         head += b',"stream":true' if request.model else b'"stream":true'
-        if quirks.stream_usage and "stream_options" not in bent:
+        if quirks.stream_usage and "stream_options" not in bent and native is None:
             head += b',"stream_options":{"include_usage":true}'
+    elif native is not None and "stream" in native:
+        # False and null ask for nothing, and are told as they were.
+        said = b"null" if native["stream"] is None else b"false"
+        head += (b',"stream":' if request.model else b'"stream":') + said
     if len(encoded) <= len("{}"):
         return head + b"}"
     return head + (b"," if len(head) > 1 else b"") + encoded[1:]
@@ -193,6 +211,8 @@ def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
         options = out["stream_options"]
         if not quirks.stream_usage:
             out = {name: value for name, value in out.items() if name != "stream_options"}
+        elif request.native(FORMAT) is not None:
+            pass  # a caller who is handed the stream as it comes gets what it asked for and no more
         elif not isinstance(options, dict):
             out = out | {"stream_options": {"include_usage": True}}
         elif "include_usage" not in options:

@@ -26,6 +26,7 @@ OpenAI, Azure, xAI, OpenRouter, DeepSeek, Bedrock, Copilot and ChatGPT.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ProtocolError
@@ -37,7 +38,8 @@ from .base import Quirks, StreamReader, StreamWriter, Written
 from .openai_chat import OpenAIChat
 from .openai_errors import error_of, is_error
 from .openai_words import Json, excerpt, usage_of
-from .responses_requests import read_chat, write_chat
+from .responses_counting import read_counting
+from .responses_requests import FORMAT, read_chat, write_chat
 from .responses_streams import Reader, Writer, failure
 from .responses_words import (
     KEPT,
@@ -52,7 +54,7 @@ from .responses_words import (
     text_part,
     write_usage,
 )
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["OpenAIResponses"]
 
@@ -61,20 +63,19 @@ class OpenAIResponses(OpenAIChat):
     """The Responses API for chats, and for everything else what OpenAI has beside it."""
 
     name: str = "openai_responses"
+    verbs: frozenset[Verb] = OpenAIChat.verbs | {"count_tokens"}
+
+    def format(self, verb: Verb) -> str:
+        return FORMAT if verb in _READERS else super().format(verb)
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         if request.verb != "chat":
             return super().write_request(request, quirks)
-        body = write_chat(request)
-        for name, new in quirks.rename.items():
-            if name in body:
-                body[new] = body.pop(name)
-        for name in quirks.drop:
-            body.pop(name, None)
+        body = quirks.bend(write_chat(request))
         return Written("POST", quirks.paths.get("chat") or "/responses", encoded(body, request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        return read_chat(data) if verb == "chat" else super().read_request(verb, data)
+        return heard(FORMAT, verb, data, _READERS) if verb in _READERS else super().read_request(verb, data)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb != "chat":
@@ -108,6 +109,9 @@ class OpenAIResponses(OpenAIChat):
 
     def writer(self, request: Request) -> StreamWriter:
         return Writer(request) if request.verb == "chat" else super().writer(request)
+
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "count_tokens": read_counting}
 
 
 def _read_response(data: Json) -> Response:

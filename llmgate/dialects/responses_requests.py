@@ -13,9 +13,11 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
 from .responses_words import CALLS, KEPT, LOGPROBS, OF_CALLS, agree, kind_of, read_output
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, encoded, misshapen, restated
 
-__all__ = ["HINTS", "NEUTRAL", "AsRead", "read_chat", "write_chat"]
+__all__ = ["FORMAT", "HINTS", "NEUTRAL", "read_chat", "write_chat"]
+
+FORMAT = "openai_responses"
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
@@ -38,21 +40,6 @@ HINTS = frozenset({"prediction"})
 """Chat's parameters that make an answer faster or cheaper and nothing else."""
 
 
-class AsRead(dict[str, Any]):
-    """
-    The body of a request, and what it was read from.
-
-    Responses spells one thing in several ways: a text or a message, `instructions` or a message of the system, `type`
-    or none. All of them read as the same messages; written again by this dialect, an untouched request is spelled as it
-    was. A body that somebody made of this one is a plain dict, and so nothing else than what it says is written.
-    """
-
-    __slots__ = ("encoded", "native")
-
-    native: Json
-    encoded: bytes
-
-
 # --- ours → theirs ----------------------------------------------------------------------------------------------------
 
 
@@ -63,15 +50,11 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If Responses cannot express it; the message names the parameter or the message.
     """
-    given: AsRead | Json = request.body
-    out: Json
-    if isinstance(given, AsRead) and given.encoded is request.encoded:
-        native = given.native
-        out = {**native, "model": request.model} if request.model else dict(native)
-        if request.stream or out.get("stream"):
-            out["stream"] = request.stream
-        return out
-    out = {"model": request.model} if request.model else {}
+    native = request.native(FORMAT)
+    if native is not None:
+        return restated(native, request)
+    given: Json = request.body
+    out: Json = {"model": request.model} if request.model else {}
     for name, value in given.items():
         if value is None or name in _WRITERS or name in HINTS:
             continue
@@ -118,13 +101,16 @@ def _write_message(message: Json, items: list[Json], custom: set[str], store: An
     role, content = message["role"], message.get("content")
     if role == "assistant":
         _write_assistant(message, items, store)
-        custom.update(call["id"] for call in message.get("tool_calls") or () if "custom" in call)
+        if message.get("tool_calls"):
+            custom.update(call["id"] for call in message["tool_calls"] if "custom" in call)
     elif role == "tool":
         id = message["tool_call_id"]
         kind = "custom_tool_call_output" if id in custom else "function_call_output"
-        items.append({"type": kind, "call_id": id, "output": _content(content)} | _but(message, _OF_RESULTS))
+        item = {"type": kind, "call_id": id, "output": _content(content)}
+        items.append(item if len(message) == 3 and content is not None else item | _but(message, _OF_RESULTS))
     elif role in ("system", "developer", "user"):
-        items.append({"role": role, "content": _content(content)} | _but(message, _OF_MESSAGES))
+        item = {"role": role, "content": _content(content)}
+        items.append(item if len(message) == 2 and content is not None else item | _but(message, _OF_MESSAGES))
     else:
         raise BadRequest(f"the Responses API has no role {role!r}")
 
@@ -160,10 +146,15 @@ _OF_FILES = frozenset({"type", "file"})
 
 
 def _write_assistant(message: Json, items: list[Json], store: Any) -> None:
+    content = message.get("content")
+    if len(message) == 2 and content.__class__ is str:  # as most of them are
+        if content:
+            items.append({"role": "assistant", "content": content})
+        return
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
             raise BadRequest(f"the Responses API has no {name}")
-    content, refusal, calls = message.get("content"), message.get("refusal"), message.get("tool_calls") or ()
+    refusal, calls = message.get("refusal"), message.get("tool_calls") or ()
     written = [_write_call(call) for call in calls]
     kept = message.get(KEPT)
     if kept:
@@ -310,7 +301,7 @@ def read_chat(data: Any) -> Request:
         raise BadRequest("input is missing")
     # They are not handed down a chain of answers, as messages are; then they stay what they are.
     instructions = None if any(data.get(name) for name in _INSTEAD) else data.get("instructions")
-    body = AsRead()
+    body: Json = {}
     name = "input"
     try:
         body["messages"] = _read_input(data.get("input"), instructions)
@@ -322,9 +313,7 @@ def read_chat(data: Any) -> Request:
                 body[name] = value
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
-    body.native = data
-    body.encoded = encoded(body)
-    return Request("chat", model, body, data.get("stream") is True, body.encoded)
+    return Request("chat", model, body, data.get("stream") is True, encoded(body))
 
 
 _INSTEAD = ("prompt", "previous_response_id", "conversation")
@@ -347,11 +336,11 @@ def _read_input(given: Any, instructions: Any) -> list[Json]:
                 custom.add(item["call_id"])
             continue
         if turn:
-            messages.append(read_output(turn).message)
+            messages.append(_read_turn(turn))
             turn = []
         messages.append(_read_message(item, kind, custom))
     if turn:
-        messages.append(read_output(turn).message)
+        messages.append(_read_turn(turn))
     return messages
 
 
@@ -359,13 +348,35 @@ def _is_output(kind: str) -> bool:
     return kind == "reasoning" or kind.endswith("_call")
 
 
+def _read_turn(items: list[Json]) -> Json:
+    """One message of the assistant: nearly always a text, calls, or both, with nothing beside them."""
+    text, calls = "", []
+    for item in items:
+        kind, arguments = item.get("type"), item.get("arguments")
+        if kind == "function_call" and arguments.__class__ is str and item.get("call_id") and item.keys() <= _CALL:
+            function = {"name": item["name"], "arguments": arguments}
+            calls.append({"id": item["call_id"], "type": "function", "function": function})
+        elif item.keys() == _TEXT and item["content"].__class__ is str and item is items[0]:
+            text = item["content"]
+        else:
+            return read_output(items).message
+    message: Json = {"role": "assistant", "content": text or (None if calls else text)}
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+_TEXT = frozenset({"role", "content"})
+_CALL = frozenset({"type", "id", "status", "call_id", "name", "arguments"})
+
+
 def _read_message(item: Json, kind: str, custom: set[str]) -> Json:
     if kind == "message":
         message = {"role": item["role"], "content": _read_content(item.get("content"))}
-        return message | _but(item, _OF_INPUT)
+        return message if item.keys() == _TEXT else message | _but(item, _OF_INPUT)
     if kind == "function_call_output" or (kind == "custom_tool_call_output" and item["call_id"] in custom):
         message = {"role": "tool", "tool_call_id": item["call_id"], "content": _read_content(item["output"])}
-        return message | _but(item, _OF_OUTPUTS)
+        return message if len(item) == len(message) else message | _but(item, _OF_OUTPUTS)
     return item
 
 

@@ -1,14 +1,15 @@
-"""What to say when a request is not of the shape that its API describes, and when it cannot be said in JSON."""
+"""What the formats do alike with requests: hearing one, saying it again, and saying what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import BadRequest
-from ..types.request import Request
+from ..types.request import Original, Request, Verb
 from ..types.wire import dumps, encode
 
-__all__ = ["MISSHAPEN", "encoded", "misshapen"]
+__all__ = ["MISSHAPEN", "encoded", "heard", "misshapen", "restated"]
 
 MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What looking into JSON raises that is not what its format promises."""
@@ -33,6 +34,61 @@ def encoded(body: Any, asked: Request | None = None) -> bytes:
         BadRequest: If it cannot be said in JSON.
     """
     try:
-        return encode(body) if asked is None or asked.encoded else dumps(body)
+        shown = asked is None or asked.original is not None or asked.encoded
+        return encode(body) if shown else dumps(body)
     except (TypeError, ValueError) as error:
         raise BadRequest(f"the request is not JSON: {error}") from None
+
+
+def heard(
+    format: str,
+    verb: Verb,
+    data: Any,
+    readers: Mapping[Verb, Callable[[Any], Request]],
+    *,
+    model: str = "model",
+    streams: bool = False,
+    plain: bool = False,
+) -> Request:
+    """
+    The request of a caller who speaks the format. What it asks for is read when somebody looks.
+
+    Args:
+        readers: What reads the body of each verb.
+        model: The key under which it names its model.
+        streams: Whether the answer comes in pieces if it says nothing about that.
+        plain: Whether our shape is the body itself.
+
+    Raises:
+        BadRequest: If the format has no such verb, or the body is none at all.
+    """
+    if verb == "models":
+        return Request("models")
+    if verb == "request":
+        return Request("request", body=data, encoded=b"" if data is None else encoded(data))
+    if verb not in readers:
+        raise BadRequest(f"{verb}: {format} has only {', '.join(readers)}, models and request")
+    if not isinstance(data, dict):
+        raise BadRequest("the body must be a JSON object")
+    name = data.get(model) or ""
+    if not isinstance(name, str):
+        raise BadRequest(f"{model} must be a string")
+    return Request.said(format, Original(data, readers[verb], plain), verb, name, data.get("stream", streams) is True)
+
+
+def restated(
+    native: Mapping[str, Any], request: Request, apart: Collection[str] = (), streams: bool = False
+) -> dict[str, Any]:
+    """
+    What a caller said in the format of the upstream, for the model that was chosen and in the way that is wanted.
+
+    Args:
+        apart: Keys that the format says elsewhere, in the address or in headers.
+        streams: Whether the answer comes in pieces if the body says nothing about that.
+    """
+    out = {name: value for name, value in native.items() if name not in apart}
+    if request.model and "model" not in apart:
+        out["model"] = request.model
+    if "stream" not in apart and (out.get("stream", streams) is True) != request.stream:
+        out["stream"] = request.stream
+    return out

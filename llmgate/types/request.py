@@ -148,7 +148,14 @@ class Request:
     def native(self, dialect: str) -> Any:
         """The body as it came, if it came in this format and nobody changed the request since; else None."""
         original = self.original
-        return original.body if original is not None and self.spoken == dialect else None
+        if original is None or self.spoken != dialect:
+            return None
+        try:
+            body, encoded = object.__getattribute__(self, "body"), object.__getattribute__(self, "encoded")
+        except AttributeError:
+            return original.body  # nobody has looked at it
+        unified = original.unified()
+        return original.body if body is unified.body and encoded is unified.encoded else None
 
     def but(self, **params: Any) -> Request:
         """

@@ -708,7 +708,7 @@ def test_thinking_between_other_blocks_keeps_its_place() -> None:
         {"type": "text", "text": "So.", "citations": []},
     ]
     data = {"model": "m", "max_tokens": 1, "messages": [user("?"), {"role": "assistant", "content": content}]}
-    request = dialect.read_request("chat", data)
+    request = dialect.read_request("chat", data).but()
 
     assert data == json.loads(dialect.write_request(request, PLAIN).body)
 
@@ -721,7 +721,7 @@ def test_what_is_no_messages_request_is_refused(data: Any) -> None:
     A body of another shape is a bad request, not a crash.
     """
     with pytest.raises(BadRequest):
-        dialect.read_request("chat", data)
+        dialect.read_request("chat", data).but()
 
 
 def test_a_property_may_have_the_name_of_a_keyword() -> None:

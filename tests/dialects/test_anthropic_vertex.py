@@ -101,7 +101,7 @@ def test_recorded_requests_go_where_they_went(record: Record) -> None:
     A recorded request, read into OpenAI's shape and written again, goes to the same address in the same version.
     """
     given = record["request_json"]
-    out = dialect.write_request(dialect.read_request("chat", given).to(record["model"]), PLAIN)
+    out = dialect.write_request(dialect.read_request("chat", given).but().to(record["model"]), PLAIN)
     body = json.loads(out.body)
 
     assert unquote(record["url"]).endswith(f"/publishers/anthropic{out.path}")

@@ -467,7 +467,7 @@ def test_what_is_no_request_is_refused(data: Any) -> None:
     A body that is none of Converse is a bad request, whatever it is.
     """
     with pytest.raises(BadRequest):
-        dialect.read_request("chat", data)
+        dialect.read_request("chat", data).but()
 
 
 # --- embeddings and the rest ------------------------------------------------------------------------------------------
@@ -491,7 +491,7 @@ def test_embeddings_are_asked_in_the_words_of_the_maker(to: str, body: Json, sen
 
     assert sent == json.loads(written.body)
     assert written.path.endswith("/invoke")
-    request = dialect.read_request("embed", sent)
+    request = dialect.read_request("embed", sent).but()
     assert [body["input"]] == request.body["input"] or body["input"] == request.body["input"]
     assert body.get("dimensions") == request.body.get("dimensions")
     assert sent == json.loads(dialect.write_request(request.to(to), PLAIN).body)

@@ -830,9 +830,9 @@ def test_what_is_no_request_is_refused(data: Any) -> None:
     A body of another shape is a bad request and nothing else.
     """
     with pytest.raises(BadRequest):
-        dialect.read_request("chat", data)
+        dialect.read_request("chat", data).but()
     with pytest.raises(BadRequest):
-        dialect.read_request("embed", data)
+        dialect.read_request("embed", data).but()
 
 
 def test_embeddings_are_asked_for() -> None:
@@ -853,7 +853,7 @@ def test_embeddings_are_asked_for() -> None:
     assert {"input": ["a"], "dimensions": 3} == single.body
     one, other = ({"content": {"parts": [{"text": text}]}, "taskType": text} for text in "ab")
     with pytest.raises(BadRequest, match="differ"):
-        dialect.read_request("embed", {"requests": [one, other]})
+        dialect.read_request("embed", {"requests": [one, other]}).but()
 
 
 def test_predictions_are_asked_for() -> None:
@@ -864,7 +864,7 @@ def test_predictions_are_asked_for() -> None:
         "instances": [{"content": "a", "task_type": "CLUSTERING"}, {"content": "b", "title": "t"}],
         "parameters": {"autoTruncate": False, "outputDimensionality": 3},
     }
-    request = dialect.read_request("embed", asked)
+    request = dialect.read_request("embed", asked).but()
     written = dialect.write_request(request.to("e"), Quirks(paths={"embed": "/models/{model}:predict"}))
 
     assert asked == json.loads(written.body)

@@ -222,7 +222,7 @@ def test_a_conversation_is_read_and_written_back() -> None:
         {"role": "assistant", "content": "", "tool_calls": [{"id": "t9", **calls[0]}]},
         {"role": "tool", "content": "9", "tool_name": "a", "tool_call_id": "t9"},
     ]
-    request = dialect.read_request("chat", {"model": "m", "messages": messages})
+    request = dialect.read_request("chat", {"model": "m", "messages": messages}).but()
     body = json.loads(dialect.write_request(request, PLAIN).body)
 
     assert {"model": "m", "stream": True, "messages": messages} == body
@@ -243,7 +243,7 @@ def test_a_request_is_read_in_openais_words() -> None:
     """
     options = {"num_predict": 5, "temperature": 0, "stop": ["x"], "num_ctx": 9}
     data = {"model": "m", "messages": HELLO, "options": options, "think": False, "format": {"type": "object"}}
-    request = dialect.read_request("chat", data)
+    request = dialect.read_request("chat", data).but()
 
     assert ("m", True) == (request.model, request.stream)
     assert {
@@ -266,7 +266,7 @@ def test_what_is_asked_is_asked_again(more: Json) -> None:
     A request that was read is written again as it was, and no limit is not taken for one.
     """
     data = {"model": "m", "messages": HELLO, "stream": False} | more
-    request = dialect.read_request("chat", data)
+    request = dialect.read_request("chat", data).but()
 
     assert data == json.loads(dialect.write_request(request, PLAIN).body)
     assert "max_tokens" not in request.body
@@ -282,7 +282,7 @@ def test_a_prompt_is_asked_for() -> None:
     for prompt in (["a", "b"], [1, 2], None):
         with pytest.raises(BadRequest, match=r"^prompt"):
             written("complete", prompt=prompt)
-    asked = dialect.read_request("complete", {"model": "m", "prompt": "x", "stream": False, "raw": True})
+    asked = dialect.read_request("complete", {"model": "m", "prompt": "x", "stream": False, "raw": True}).but()
     assert (False, {"prompt": "x", "raw": True}) == (asked.stream, asked.body)
 
 
@@ -292,7 +292,7 @@ def test_embeddings_are_asked_for_both_ways() -> None:
     """
     old = Quirks(paths={"embed": "/api/embeddings"})
     many = Request("embed", "e", {"input": ["a", "b"], "dimensions": 4, "encoding_format": "float", "user": "u"})
-    one = dialect.read_request("embed", {"model": "e", "prompt": "a"})
+    one = dialect.read_request("embed", {"model": "e", "prompt": "a"}).but()
 
     assert {"model": "e", "input": ["a", "b"], "dimensions": 4} == json.loads(dialect.write_request(many, PLAIN).body)
     assert {"model": "e", "input": "a"} == json.loads(dialect.write_request(one, PLAIN).body)
@@ -312,7 +312,7 @@ def test_a_body_that_is_none_is_refused(verb: Verb, data: Any) -> None:
     A server of this format answers a body that is none with a bad request.
     """
     with pytest.raises(BadRequest):
-        dialect.read_request(verb, data)
+        dialect.read_request(verb, data).but()
 
 
 def test_every_option_finds_its_place() -> None:

@@ -178,26 +178,14 @@ REQUESTS = [pytest.param(r["request_json"], id=f"{r['provider']}-{r['id']}") for
 
 
 @pytest.mark.parametrize("data", REQUESTS)
-def test_requests_pass_unchanged(data: dict[str, Any]) -> None:
-    """
-    A recorded request, read and written again, is the same JSON.
-    """
-    request = dialect.read_request("chat", data)
-
-    assert json.loads(request.encoded) == request.body
-    assert data == json.loads(dialect.write_request(request, PLAIN).body)
-
-
-@pytest.mark.parametrize("data", REQUESTS)
 def test_requests_pass_through_chats_shape(data: dict[str, Any]) -> None:
     """
     A recorded request of which nothing is left but what chat's shape holds, written again, asks for the same.
     """
-    request = dialect.read_request("chat", copy.deepcopy(data))
-    body = json.loads(request.encoded)
+    request = dialect.read_request("chat", copy.deepcopy(data)).but()
+    written = dialect.write_request(request, PLAIN)
 
-    written = dialect.write_request(replace(request, body=body), PLAIN)
-
+    assert json.loads(request.encoded) == request.body
     assert normal(data) == normal(json.loads(written.body))
 
 

@@ -98,7 +98,7 @@ def test_nothing_is_lost(data: dict[str, Any]) -> None:
     """
     Whatever a request says, also in words that nobody here knows, it says after both translations.
     """
-    request = dialect.read_request("chat", data)
+    request = dialect.read_request("chat", data).but()
     before = json.dumps(request.body)
 
     assert data == json.loads(dialect.write_request(request.to("m"), Quirks()).body)
