@@ -75,7 +75,7 @@ def finish_of(response: Json, called: bool) -> tuple[str | None, str | None]:
 def kind_of(item: Json) -> str:
     """The type of an item; one that names none is a message, or a reference if it has nothing but an id."""
     kind: str | None = item.get("type")
-    return kind or ("item_reference" if item.keys() <= _REFERENCE else "message")
+    return kind or ("message" if "role" in item or not item.keys() <= _REFERENCE else "item_reference")
 
 
 _REFERENCE = frozenset({"id", "type"})
