@@ -116,10 +116,7 @@ def write_chat(request: Request) -> Json:
     """
     native = request.native(FORMAT)
     if native is not None:
-        out = restated(native, request, ADDRESS)
-        if str(native.get("model")).startswith("models/"):  # Google's older SDKs name it in the body, too
-            out["model"] = f"models/{request.model}" if request.model else native["model"]
-        return out
+        return _restated(native, request)
     given: Json = request.body
     out: Json = {}
     config: Json = {}
@@ -152,6 +149,13 @@ def write_chat(request: Request) -> Json:
         raise misshapen(name, error) from None
     if config:
         out["generationConfig"] = config
+    return out
+
+
+def _restated(native: Json, request: Request) -> Json:
+    out = restated(native, request, ADDRESS)
+    if str(native.get("model")).startswith("models/"):  # Google's older SDKs name it in the body, too
+        out["model"] = f"models/{request.model}" if request.model else native["model"]
     return out
 
 
