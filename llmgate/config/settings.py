@@ -152,7 +152,10 @@ class HTTPSettings(_Options):
     )
     keepalive: Duration = Field(default=60.0, ge=0, description="how long an idle connection is kept")
     max_response: Size = Field(default=64 * 2**20, gt=0, description="largest answer, decoded")
-    trust_env: bool = Field(default=False, description="whether HTTP_PROXY, SSL_CERT_FILE, .netrc and the like count")
+    trust_env: bool = Field(
+        default=False,
+        description="whether HTTP_PROXY, SSL_CERT_FILE, .netrc and the like count; httpx2's client sends then, whatever the engine",
+    )
 
 
 class CallDefaults(_Options):

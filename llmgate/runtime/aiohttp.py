@@ -1,310 +1,126 @@
-"""The engine of the extra `fast`: aiohttp, for asyncio. Its parser is written in C."""
+"""The lanes of the extra `fast`: requests are written here, and aiohttp's parser, which is written in C, reads the answers."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import time
-from collections.abc import Mapping
+import re
+import ssl
 from typing import Any
 
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.helpers import _EXC_SENTINEL
-from aiohttp.payload import Payload
-from multidict import CIMultiDict
-from yarl import URL
+import httpcore2
+from aiohttp.http import HttpResponseParser
+from aiohttp.http_exceptions import HttpProcessingError
 
-from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, drop_transport, fields, tls_failure, untraced
-from .process import STOPPED
+from .http import Headers, fields
+from .loop_line import AsyncLine, Names
+from .loop_port import LoopPort
+from .ports import origin_of
 
-__all__ = ["AiohttpEngine"]
+__all__ = ["AiohttpPort"]
 
-NO_CLOCK = aiohttp.ClientTimeout(total=None)  # the deadline is kept here; aiohttp's own timers would only cost
-URLS_MAX = 1000  # addresses whose parsed form is kept
-PIECE_BYTES = 2**16  # of a request's body; as much as the socket's buffer takes without a word
+FINAL = 200  # a status below announces an answer and is none
+UNHURRIED_BYTES = 2**30  # what the parser may hold before it complains; the line holds back the upstream long before
+
+# A method, a target and fields as RFC 9110 and RFC 9112 have them; of line breaks there are none but ours.
+_HEAD = re.compile(
+    r"[\w!#$%&'*+\-.^`|~]+ [!-~]+ HTTP/1\.1\r\n(?:[\w!#$%&'*+\-.^`|~]+: [\t\x20-\x7e\x80-\xff]*\r\n)+\r\n", re.ASCII
+)
 
 
-class AiohttpEngine:
-    """One session of one event loop."""
+class AiohttpPort(LoopPort):
+    """A lane whose HTTP is aiohttp's, or of it the half that is hard."""
 
-    def __init__(self, options: HTTPOptions) -> None:
-        self._options = options
-        self._urls: dict[tuple[str, str], URL] = {}
-        self._connect = NO_CLOCK
-        connector = aiohttp.TCPConnector(
-            limit=0,  # how many calls there may be at a time is a limit of the deployment, which can tell why one waits
-            keepalive_timeout=options.keepalive_s,
-            ssl=options.verify if options.verify is not None else True,
-        )
-        connector._factory = functools.partial(_line, loop=asyncio.get_running_loop())
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=NO_CLOCK,
-            trust_env=options.trust_env,
+    def __init__(self, names: Names, origin: str, tls: ssl.SSLContext | None) -> None:
+        super().__init__(names, origin)
+        self._tls = tls
+        self._parser: Any = None
+        self._body: Any = None
+        self._keeps = False
+
+    async def exchange(self, request: WireRequest) -> tuple[int, Headers]:
+        line = self._line
+        if line is None:
+            line = await self._connected()
+        await line.write(_written(request))
+        data = await line.read(0)
+        self._parser = HttpResponseParser(
+            _UNHURRIED,
+            asyncio.get_running_loop(),
+            UNHURRIED_BYTES,
+            response_with_body=request.method != "HEAD",
+            read_until_eof=True,
             auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
+        while data:
+            messages = self._parsed(data)
+            for message, body in messages:
+                if message.code >= FINAL:
+                    self._body = body
+                    # What follows the answer is the answer to nobody's question.
+                    self._keeps = not message.should_close and message is messages[-1][0]
+                    return message.code, Headers(message.raw_headers)
+            data = await line.read(0)
+        raise httpcore2.RemoteProtocolError("disconnected")
 
-    async def send(self, request: WireRequest, until: float) -> _AiohttpResponse:
+    async def _connected(self) -> AsyncLine:
+        origin = origin_of(self.origin)
+        host = origin.host.decode()
+        line = await self.connect_tcp(host, origin.port)
+        if self._tls is not None:
+            self._tls.set_alpn_protocols(["http/1.1"])
+            await line.start_tls(self._tls, host)
+        return line
+
+    def _parsed(self, data: bytes) -> Any:
+        """The heads of answers that `data` completes, each with its body. b"" is the end of everything."""
         try:
-            async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), 1e9)):
-                try:
-                    if request.once:
-                        self._forget_idle()
-                    answer = await self._asked(request)
-                except _Stale:
-                    if request.once:
-                        raise  # somebody else's connection became idle meanwhile
-                    # Where one idle connection was closed the others most likely are; the request is sent twice at most.
-                    self._forget_idle()
-                    answer = await self._asked(request)
-            return _AiohttpResponse(answer, self._options, request.origin, self._session)
-        except BaseException as error:
-            problem = untraced(error, self._translated(error, request))
-        # Raised out here, without a context: aiohttp's own errors hold the headers of the request, and so the key.
-        try:
-            raise problem
-        finally:
-            del problem
+            if not data:
+                self._keeps = False
+                self._parser.feed_eof()
+                return ()
+            messages, switched, _ = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            raise httpcore2.RemoteProtocolError(type(error).__name__) from None
+        if switched:
+            raise httpcore2.RemoteProtocolError("another protocol")
+        return messages
 
-    async def _asked(self, request: WireRequest) -> aiohttp.ClientResponse:
-        if self._session.closed:
-            raise GatewayClosed(STOPPED)
-        lines = fields(request)
-        for name, value in lines:
-            if not (name.isascii() and value.isascii()):
-                # aiohttp would write it as UTF-8, which no server reads as that.
-                raise BadRequest("a header holds characters that HTTP cannot carry")
-        return await self._session._request(
-            request.method,
-            self._url(request),
-            data=_upload(request),
-            headers=CIMultiDict(lines),
-            allow_redirects=False,
-            timeout=self._clock(request.timeouts.connect_s),
-        )
-
-    def _clock(self, connect_s: float) -> aiohttp.ClientTimeout:
-        if self._connect.sock_connect != connect_s:
-            self._connect = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
-        return self._connect
-
-    def _url(self, request: WireRequest) -> URL:
-        place = request.origin, request.target
-        url = self._urls.get(place)
-        if url is None:
-            if len(self._urls) >= URLS_MAX:
-                self._urls.clear()
-            url = self._urls[place] = URL(request.origin + request.target, encoded=True)
-        return url
-
-    def _translated(self, error: BaseException, request: WireRequest) -> BaseException:
-        """Our word for what aiohttp raised; what is not about the network passes unchanged."""
-        where, connect_s = request.origin, request.timeouts.connect_s
-        match error:
-            case aiohttp.ConnectionTimeoutError():
-                return UpstreamTimeout(f"no connection to {where} in {connect_s:g} s", timer="connect")
-            case TimeoutError():
-                return TimeoutError()
-            case aiohttp.ClientError() if self._session.closed:
-                return GatewayClosed(STOPPED)
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-                return tls_failure(error, where)
-            case aiohttp.ServerDisconnectedError() | _Stale():
-                return ConnectionFailed(f"{where} closed the connection without an answer")
-            case aiohttp.ClientConnectionError() if isinstance(error.__cause__, _Untaken):
-                return UpstreamTimeout(f"{where} did not take the request", timer="write")
-            case aiohttp.ClientConnectionError():
-                begun = not isinstance(error, aiohttp.ClientConnectorError)
-                return ConnectionFailed(f"no connection to {where}: {type(error).__name__}", begun=begun)
-            case aiohttp.InvalidURL() | ValueError():
-                return BadRequest(f"the request cannot be written as HTTP: {error}")
-            case aiohttp.ClientError():
-                return ProtocolError(f"{where} answered with something that is not HTTP: {type(error).__name__}")
-            case _:
-                return error
-
-    def _forget_idle(self) -> None:
-        connector = self._session.connector
-        if connector is not None:
-            for lines in connector._conns.values():
-                for line, _ in lines:
-                    line.close()
-            connector._conns.clear()
-
-    async def close(self) -> None:
-        await self._session.close()
-
-    def abandon(self) -> None:
-        connector = self._session.connector
-        if connector is None or connector._loop.is_closed():
-            self.drop()
-        else:
-            connector._close()
-
-    def drop(self) -> None:
-        connector = self._session.connector
-        if connector is None or connector.closed:
-            return
-        lines = [*connector._acquired, *(line for lines in connector._conns.values() for line, _ in lines)]
-        connector._closed = True
-        connector._conns.clear()
-        connector._acquired.clear()
-        for line in lines:
-            if line.transport is not None:
-                drop_transport(line.transport)
-
-
-def _upload(request: WireRequest) -> _Upload | bytes | None:
-    """The body as aiohttp wants it. A small one is in the socket's buffer at once, whoever reads it."""
-    body = request.body
-    return _Upload(body, request.timeouts.write_s) if len(body) > PIECE_BYTES else body or None
-
-
-class _Untaken(Exception):
-    """The upstream did not read the request in time."""
-
-
-class _Upload(Payload):
-    """A large body: it goes out piece by piece, so that it does not hold up the event loop, and in its own time."""
-
-    def __init__(self, body: bytes, write_s: float) -> None:
-        super().__init__(body)
-        self._size = len(body)
-        self._write_s = write_s
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        body: bytes = self._value
-        try:
-            async with asyncio.timeout(self._write_s):
-                for start in range(0, len(body), PIECE_BYTES):
-                    await writer.write(body[start : start + PIECE_BYTES])
-        except BaseException as error:
-            # Closed in order, the connection would wait until somebody reads what is left.
-            transport = getattr(writer, "transport", None)
-            if transport is not None:
-                transport.abort()
-            if isinstance(error, TimeoutError):
-                raise _Untaken from None
-            raise
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await self.write(writer)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)  # type: ignore[no-any-return]
-
-
-class _Stale(aiohttp.ClientConnectionError):
-    """The upstream had closed a connection that was idle; it has seen nothing of this request."""
-
-
-class _Line(ResponseHandler):
-    """
-    A connection that knows whether it was used before and whether this answer has begun.
-
-    aiohttp itself replaces a stale connection for GET and its like only, because it cannot tell.
-    """
-
-    _used = _begun = False
-
-    def set_response_params(self, **params: Any) -> None:
-        self._used, self._begun = self._begun, False
-        super().set_response_params(**params)
-
-    def data_received(self, data: bytes) -> None:
-        self._begun = True
-        super().data_received(data)
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
-        broken = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-        super().set_exception(_Stale() if broken and self._used and not self._begun else exc, exc_cause)
-
-
-def _line(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _Line(loop)
-
-
-class _AiohttpResponse:
-    """The answer on aiohttp's stream."""
-
-    __slots__ = ("_answer", "_body", "_open", "_origin", "_session", "status")
-
-    def __init__(
-        self, answer: aiohttp.ClientResponse, options: HTTPOptions, origin: str, session: aiohttp.ClientSession
-    ) -> None:
-        self._answer = answer
-        self._session = session
-        self._origin = origin
-        self._open = True
-        self.status: int = answer.status
-        self._body = Body(answer.headers.get("Content-Encoding", ""), options.max_response_bytes)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return Headers(self._answer.raw_headers)
-
-    async def read(self, until: float) -> bytes:
-        if not self._open:
-            return b""
-        try:
-            data = await self._fed(until)
-        except BaseException as error:
-            self._cut()
-            raise untraced(error, self._translated(error)) from None
-        if not data:
-            self._open = False
-            self._answer.release()
-        return data
-
-    async def _fed(self, until: float) -> bytes:
-        """The next decoded bytes."""
-        content = self._answer.content
+    async def next(self) -> bytes:
+        line = self._line
+        assert line is not None
         while True:
-            left = until - time.monotonic()
-            if left <= 0:
-                # What is there already would be handed over; a stream without end would never time out.
-                raise TimeoutError
-            if content.at_eof():
-                self._body.end()
-                return b""
-            if content._buffer:
-                # What has arrived already needs no timer.
-                data = content.read_nowait()
-            else:
-                async with asyncio.timeout(min(left, 1e9)):
-                    data = await content.readany()
-            data = self._body.feed(data)
-            if data:
+            data: bytes = self._body.read_nowait()
+            if data or self._body.is_eof():
                 return data
+            if self._parsed(await line.read(0)):
+                self._keeps = False
 
-    def _translated(self, error: BaseException) -> BaseException:
-        match error:
-            case TimeoutError():
-                return TimeoutError()
-            case (
-                aiohttp.ClientError() | RuntimeError()
-            ):  # the latter for a connection that was closed between two reads
-                if self._session.closed:
-                    return GatewayClosed(STOPPED)
-                return ConnectionFailed(f"the connection to {self._origin} broke in the middle of the answer")
-            case _:
-                return error
+    async def finish(self) -> bool:
+        self._parser = self._body = None
+        return self._keeps and self.quiet()
 
-    def _cut(self) -> None:
-        if self._open:
-            self._open = False
-            self._answer.close()
+    async def leave(self) -> None:
+        self.abort()
 
-    async def close(self) -> None:
-        self._cut()
 
-    def __del__(self) -> None:
-        # A stream that nobody closed must not keep its socket; aiohttp holds on to it until the answer has ended.
-        if getattr(self, "_open", False):
-            self._cut()
+def _written(request: WireRequest) -> bytes:
+    lines = fields(request)
+    fields_written = "".join([f"{name}: {value}\r\n" for name, value in lines])
+    head = f"{request.method} {request.target} HTTP/1.1\r\n{fields_written}\r\n"
+    if not _HEAD.fullmatch(head) or head.count("\n") != len(lines) + 2:
+        raise httpcore2.LocalProtocolError("its head holds characters that a head cannot hold")
+    return head.encode("latin-1") + request.body
+
+
+class _Unhurried:
+    """Whom the parser asks to slow down. It is fed by the reader, who takes what comes out before there is more."""
+
+    _reading_paused = False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self, resume_parser: bool = True) -> None: ...
+
+
+_UNHURRIED: Any = _Unhurried()

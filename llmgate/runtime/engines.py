@@ -1,8 +1,9 @@
-"""Which engine sends: httpx2's connections, aiohttp, or a client of the caller's. Each is imported when it is first made."""
+"""Which engine sends: connections of our own, read by httpx2's code or by aiohttp's parser, or a client of the caller's. Each is imported when it is first made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..errors import ConfigError
@@ -24,11 +25,9 @@ def engine_maker(options: HTTPOptions, color: Color) -> Callable[..., Engine]:
 
 
 def _own_engine(options: HTTPOptions, color: Color) -> Callable[[HTTPOptions, Color], Engine]:
-    asked = options.engine == "aiohttp" or (options.engine == "auto" and not options.trust_env)
-    if asked and _has_aiohttp(required=options.engine == "aiohttp") and color == "asyncio":
-        return _aiohttp_engine
-    # Of the others only a client knows what the environment may say.
-    return _client_engine if options.trust_env else _lanes
+    fast = options.engine != "httpx2" and _has_aiohttp(required=options.engine == "aiohttp") and color == "asyncio"
+    # Of all engines only a client knows what the environment may say.
+    return _client_engine if options.trust_env else _fast_lanes if fast else _lanes
 
 
 def _has_aiohttp(required: bool) -> bool:
@@ -43,16 +42,25 @@ def _has_aiohttp(required: bool) -> bool:
 def _lanes(options: HTTPOptions, color: Color) -> Engine:
     from .lanes import Lanes
 
-    return Lanes(options, color)
+    if color == "asyncio":
+        from .loop_line import Names
+        from .loop_port import AsyncPort
+
+        return Lanes(options, partial(AsyncPort, Names()))
+    from .thread_port import ThreadPort
+
+    return Lanes(options, ThreadPort)
+
+
+def _fast_lanes(options: HTTPOptions, color: Color) -> Engine:
+    from .aiohttp import AiohttpPort
+    from .lanes import Lanes
+    from .loop_line import Names
+
+    return Lanes(options, partial(AiohttpPort, Names()))
 
 
 def _client_engine(options: HTTPOptions, color: Color, client: Any = None) -> Engine:
     from .client import ClientEngine
 
     return ClientEngine(options, color, client)
-
-
-def _aiohttp_engine(options: HTTPOptions, color: Color) -> Engine:
-    from .aiohttp import AiohttpEngine
-
-    return AiohttpEngine(options)

@@ -1,9 +1,9 @@
 """What every HTTP engine shares: its options, the head of a request, limits on the answer.
 
-An engine has three verbs: `send`, `close`, `abandon`. There are three engines: `lanes` (httpx2's own
-protocol code on one connection a lane; the default), `aiohttp` (extra `fast`) and `client` (a client that
-the caller brought). None follows a redirect, looks at the environment unless asked, or sends a key
-to an origin for which it was not configured.
+There are two engines: `lanes` (connections of ours, read by httpx2's protocol code, which is the default, or by
+aiohttp's parser, which is the extra `fast`) and `client` (a client that the caller brought, or httpx2's for the
+environment's sake). Neither follows a redirect, looks at the environment unless asked, or sends a key to an origin for
+which it was not configured.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "Headers",
     "Untrusted",
     "drop_transport",
+    "fields",
     "head",
     "tls_failure",
     "untraced",
@@ -49,7 +50,8 @@ class HTTPOptions:
     Attributes:
         engine: `httpx2` (default), `aiohttp` (asyncio only, extra `fast`), or `auto`: aiohttp where it is installed.
         keepalive_s: Seconds an idle connection is kept.
-        trust_env: Whether `HTTP_PROXY`, `SSL_CERT_FILE`, `.netrc` and the like count.
+        trust_env: Whether `HTTP_PROXY`, `SSL_CERT_FILE`, `.netrc` and the like count; a client of httpx2 sends then,
+            whatever `engine` says.
         max_response_bytes: Largest answer, decoded.
         verify: A TLS context of your own; None is the system's trust store.
     """
@@ -92,42 +94,41 @@ def drop_transport(transport: Any) -> None:
         transport._closed = True
 
 
-def head(request: WireRequest) -> list[tuple[bytes, bytes]]:
+def fields(request: WireRequest) -> list[tuple[str, str]]:
     """
-    All header lines as bytes, credential, host and length included. Make it when you send and keep it nowhere.
+    All header lines, credential, host and length included. Make them when you send and keep them nowhere.
 
     Raises:
         ConfigError: If the key was configured for another origin.
-        BadRequest: If a header cannot be written.
     """
     scheme, _, authority = request.origin.partition("://")
-    host = authority.removesuffix(":443") if scheme == "https" else authority.removesuffix(":80")
-    lines = [(b"host", host.encode())]
+    lines = [("host", authority.removesuffix(":443") if scheme == "https" else authority.removesuffix(":80"))]
     if request.method != "GET":
-        lines.append((b"content-length", b"%d" % len(request.body)))
-    try:
-        lines += [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields(request)]
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"a header holds characters that HTTP cannot carry: {error.reason}") from None
+        lines.append(("content-length", str(len(request.body))))
+    lines += request.headers
+    credential = request.credential
+    if credential is not None:
+        if credential.origin != request.origin:
+            raise ConfigError(
+                f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
+                "give the other origin a key of its own"
+            )
+        lines += credential.lines(request)
     return lines
 
 
-def fields(request: WireRequest) -> list[tuple[str, str]]:
+def head(request: WireRequest) -> list[tuple[bytes, bytes]]:
     """
-    The header lines that a client library does not write by itself: the request's own and the credential.
+    The same as bytes.
 
     Raises:
-        ConfigError: If the key was configured for another origin.
+        ConfigError: As above.
+        BadRequest: If a header cannot be written.
     """
-    credential = request.credential
-    if credential is None:
-        return request.headers
-    if credential.origin != request.origin:
-        raise ConfigError(
-            f"the key was configured for {credential.origin} and is not sent to {request.origin}; "
-            "give the other origin a key of its own"
-        )
-    return [*request.headers, *credential.lines(request)]
+    try:
+        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields(request)]
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"a header holds characters that HTTP cannot carry: {error.reason}") from None
 
 
 class Body:

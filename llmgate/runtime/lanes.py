@@ -1,12 +1,13 @@
-"""The default engine: httpx2's protocol code, one connection a lane.
+"""Our own engines: one connection a lane, idle lanes on a stack.
 
 httpx2 keeps its connections in one pool and walks through all of it for every request; with a few hundred
-callers the walk costs more than the request. Here each connection of httpcore2 (the library under httpx2)
-is a lane of its own, and idle lanes lie on a stack, so taking one costs the same however many there are. The
-socket under the lane is ours, because deadlines must be exact and cheap: a lane has one deadline,
-`until`, that may be moved at any time, and at most one timer, which is armed again only when it rings.
+callers the walk costs more than the request. Here each connection is a lane of its own, and taking one costs the
+same however many there are. The socket under the lane is ours, because deadlines must be exact and cheap: a
+lane has one deadline, `until`, that may be moved at any time, and at most one timer, which is armed again only when
+it rings.
 
-One text serves both colours; what differs is in `loop_port` and `thread_port`.
+One text serves both colours and whoever reads the HTTP on a lane: httpcore2, the library under httpx2
+(`loop_port` and `thread_port`, the default), or aiohttp's parser (`aiohttp`).
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import httpcore2
 
 from ..errors import BadRequest, ConnectionFailed, GatewayClosed, ProtocolError, UpstreamTimeout
 from ..types.wire import WireRequest
-from .http import Body, Headers, HTTPOptions, head, tls_failure, untraced
-from .loop_port import AsyncPort
+from .http import Body, Headers, HTTPOptions, tls_failure, untraced
 from .ports import Port
 from .process import STOPPED
-from .thread_port import ThreadPort
 
 __all__ = ["Lanes"]
 
@@ -39,27 +38,26 @@ class Lanes:
 
     Args:
         options: See there.
-        color: `blocking` or `asyncio`.
+        port: Makes a lane to an origin, over TLS if it is given a context.
     """
 
-    def __init__(self, options: HTTPOptions, color: str) -> None:
+    def __init__(self, options: HTTPOptions, port: Callable[[str, ssl.SSLContext | None], Port]) -> None:
         self._options = options
-        self._port = AsyncPort if color == "asyncio" else ThreadPort
-        self._idle: dict[str, deque[AsyncPort | ThreadPort]] = {}
-        self._busy: set[AsyncPort | ThreadPort] = set()
+        self._port = port
+        self._idle: dict[str, deque[Port]] = {}
+        self._busy: set[Port] = set()
         self._tls: ssl.SSLContext | None = options.verify
         self._tls_lock = threading.Lock()
         self._closed = False
 
     async def send(self, request: WireRequest, until: float) -> _LaneResponse:
-        wire = self._written(request)
         stale = False
         while True:
             # Where one idle connection was closed the others most likely are; the request is sent twice at most.
             lane = None if stale or request.once else self._take(request.origin)
             fresh = lane is None
             if lane is None:
-                lane = self._port(request.origin, self._context(request.origin), self._options)
+                lane = self._port(request.origin, self._context(request.origin))
             lane.until, lane.received, lane.timeouts = until, 0, request.timeouts
             self._busy.add(lane)
             try:
@@ -67,10 +65,9 @@ class Lanes:
                     # Looked at after the lane was put where `close` looks, so one of the two sees the other.
                     lane.sever()
                     raise GatewayClosed(STOPPED)
-                answer = await lane.exchange(wire)
-                headers = Headers(answer.headers)
+                status, headers = await lane.exchange(request)
                 body = Body(headers.get("content-encoding", ""), self._options.max_response_bytes)
-                return _LaneResponse(self, lane, answer, headers, body)
+                return _LaneResponse(self, lane, status, headers, body)
             except BaseException as error:
                 self._busy.discard(lane)
                 lane.abort()
@@ -82,15 +79,7 @@ class Lanes:
                     continue
                 raise untraced(error, _translated(error, request, until)) from None
 
-    def _written(self, request: WireRequest) -> httpcore2.Request:
-        scheme, _, authority = request.origin.partition("://")
-        host, _, port = authority.rpartition(":")
-        url = httpcore2.URL(
-            scheme=scheme.encode(), host=host.strip("[]").encode(), port=int(port), target=request.target.encode()
-        )
-        return httpcore2.Request(request.method, url, headers=head(request), content=request.body)
-
-    def _take(self, origin: str) -> AsyncPort | ThreadPort | None:
+    def _take(self, origin: str) -> Port | None:
         idle = self._idle.get(origin)
         while idle:
             try:
@@ -102,25 +91,26 @@ class Lanes:
             lane.abort()
         return None
 
-    def give(self, lane: AsyncPort | ThreadPort) -> None:
+    def give(self, lane: Port, reusable: bool) -> None:
         """Take a lane back after an answer."""
         self._busy.discard(lane)
-        if lane.reusable():
-            lane.idle_until = time.monotonic() + self._options.keepalive_s
-            idle = self._idle.get(lane.origin)
-            if idle is None:
-                idle = self._idle.setdefault(lane.origin, deque())
-            idle.append(lane)
-            # The bottom of the stack is the oldest; after a burst nobody else would ever look at it.
-            with contextlib.suppress(IndexError, ValueError):  # another thread may be faster
-                oldest = idle[0]
-                if oldest is not lane and oldest.idle_until < time.monotonic():
-                    idle.remove(oldest)
-                    oldest.abort()
-            if self._closed:
-                self._empty()
-        else:
+        if not reusable:
             lane.abort()
+            return
+        now = time.monotonic()
+        lane.idle_until = now + self._options.keepalive_s
+        idle = self._idle.get(lane.origin)
+        if idle is None:
+            idle = self._idle.setdefault(lane.origin, deque())
+        idle.append(lane)
+        # The bottom of the stack is the oldest; after a burst nobody else would ever look at it.
+        oldest = idle[0] if idle else lane  # another thread may be faster
+        if oldest.idle_until < now:
+            with contextlib.suppress(ValueError):  # the same
+                idle.remove(oldest)
+                oldest.abort()
+        if self._closed:
+            self._empty()
 
     def _context(self, origin: str) -> ssl.SSLContext | None:
         if not origin.startswith("https:"):
@@ -195,22 +185,13 @@ def _translated(error: BaseException, request: WireRequest, until: float) -> Bas
 class _LaneResponse:
     """The answer on a lane. Reading it to its end gives the lane back by itself."""
 
-    __slots__ = ("_answer", "_body", "_engine", "_lane", "_parts", "headers", "status")
+    __slots__ = ("_body", "_engine", "_lane", "headers", "status")
 
-    def __init__(
-        self,
-        engine: Lanes,
-        lane: AsyncPort | ThreadPort,
-        answer: httpcore2.Response,
-        headers: Mapping[str, str],
-        body: Body,
-    ) -> None:
+    def __init__(self, engine: Lanes, lane: Port, status: int, headers: Headers, body: Body) -> None:
         self._engine = engine
-        self._lane: AsyncPort | ThreadPort | None = lane
-        self._answer = answer
-        self._parts = lane.parts(answer)
+        self._lane: Port | None = lane
         self._body = body
-        self.status = answer.status
+        self.status = status
         self.headers = headers
 
     async def read(self, until: float) -> bytes:
@@ -219,10 +200,7 @@ class _LaneResponse:
             return b""
         lane.until = until
         try:
-            while True:
-                data = await lane.next(self._parts)
-                if not data:
-                    break
+            while data := await lane.next():
                 data = self._body.feed(data)
                 if data:
                     return data
@@ -230,39 +208,35 @@ class _LaneResponse:
             if lane.severed:
                 # Where nothing says how long the body is, a cut looks like its end.
                 raise GatewayClosed(STOPPED)
-            await lane.finish(self._answer)
+            reusable = await lane.finish()
         except BaseException as error:
             self._cut()
             raise untraced(error, self._read_error(error, lane)) from None
         self._lane = None
-        self._engine.give(lane)
+        self._engine.give(lane, reusable)
         return b""
 
     def _read_error(self, error: BaseException, lane: Port) -> BaseException:
-        where = lane.origin
         match error:
             case Exception() if lane.severed:
                 return GatewayClosed(STOPPED)
-            case httpcore2.TimeoutException():
+            case httpcore2.TimeoutException() | TimeoutError():
                 return TimeoutError()
             case httpcore2.RemoteProtocolError() | httpcore2.NetworkError() | OSError():
-                if isinstance(error, TimeoutError):
-                    return TimeoutError()
-                return ConnectionFailed(f"the connection to {where} broke in the middle of the answer")
+                return ConnectionFailed(f"the connection to {lane.origin} broke in the middle of the answer")
             case _:
                 return error
 
     def _cut(self) -> None:
         lane, self._lane = self._lane, None
         if lane is not None:
-            lane.abort()
-            self._engine.give(lane)
+            self._engine.give(lane, False)
 
     async def close(self) -> None:
         lane = self._lane
         self._cut()
         if lane is not None:
-            await lane.cut(self._parts)
+            await lane.leave()
 
     def __del__(self) -> None:
         # A stream that nobody closed must not keep its socket.

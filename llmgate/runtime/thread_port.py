@@ -12,8 +12,9 @@ from typing import Any
 
 import httpcore2
 
-from .http import HTTPOptions
-from .ports import Port, origin_of, seconds_left
+from ..types.wire import WireRequest
+from .http import Headers
+from .ports import Port, origin_of, request_of, reusable, seconds_left
 from .process import STOPPED
 
 __all__ = ["ThreadPort"]
@@ -22,11 +23,12 @@ __all__ = ["ThreadPort"]
 class ThreadPort(Port, httpcore2.NetworkBackend):
     """A lane of the blocking runtime: one connection, its socket, its deadline."""
 
-    def __init__(self, origin: str, tls: ssl.SSLContext | None, options: HTTPOptions) -> None:
+    def __init__(self, origin: str, tls: ssl.SSLContext | None) -> None:
         super().__init__(origin)
         self._stream: _ThreadLine | None = None
         self._connection = httpcore2.HTTPConnection(origin_of(origin), ssl_context=tls, network_backend=self)
-        self._options = options
+        self._answer: Any = None
+        self._parts: Any = None
 
     def connect_tcp(
         self,
@@ -60,37 +62,36 @@ class ThreadPort(Port, httpcore2.NetworkBackend):
             self.abort()
             raise httpcore2.ConnectError(STOPPED)
 
-    async def exchange(self, request: httpcore2.Request) -> httpcore2.Response:
-        return self._connection.handle_request(request)
+    async def exchange(self, request: WireRequest) -> tuple[int, Headers]:
+        answer = self._answer = self._connection.handle_request(request_of(request))
+        self._parts = iter(answer.stream)  # type: ignore[arg-type]
+        return answer.status, Headers(answer.headers)
 
-    def parts(self, answer: httpcore2.Response) -> Any:
-        return iter(answer.stream)  # type: ignore[arg-type]
+    async def next(self) -> bytes:
+        return next(self._parts, b"")
 
-    async def next(self, parts: Any) -> bytes:
-        return next(parts, b"")
-
-    async def finish(self, answer: httpcore2.Response) -> None:
-        answer.close()
-
-    def reusable(self) -> bool:
-        return self._connection.is_idle() and not self._connection.is_closed()
+    async def finish(self) -> bool:
+        self._answer.close()
+        self._answer = self._parts = None  # they hold the request, and so the key
+        return reusable(self._connection)
 
     def expired(self) -> bool:
         return self.idle_until < time.monotonic() or self._connection.has_expired()
 
-    async def cut(self, parts: Any) -> None:
+    async def leave(self) -> None:
         self.abort()
-        parts.close()
+        self._parts.close()
 
     def abort(self) -> None:
         if self._stream is not None:
             self._stream.close()
         self._connection.close()
 
-    drop = abort
+    def drop(self) -> None:
+        self.abort()
 
     def sever(self) -> None:
-        """Have the thread that waits on this lane go on at once; what it then finds is an end, and it closes the socket."""
+        # What the thread that waits then finds is an end, and it closes the socket.
         self.severed = True
         stream = self._stream
         if stream is not None:
