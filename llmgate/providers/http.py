@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -20,11 +19,13 @@ from ..policies.timers import Timers
 from ..runtime.client import library_of
 from ..types.call import Call, Handler
 from ..types.deployment import Deployment
+from ..types.media import Binary
 from ..types.reply import Reply
 from ..types.request import ONCE, Request
 from ..types.response import Answer, Chunk, RawResponse
 from ..types.secret import Credential, Secret
 from ..types.wire import Clients, WireRequest, WireResponse
+from .addresses import REDIRECTS_MAX, address, fetching, is_loopback, redirected
 from .base import Provider, refuse_verb, timers_of
 from .catalog import Row, row_named
 
@@ -134,7 +135,7 @@ class HTTPProvider(Provider):
         if not url:
             raise ConfigError("base_url is missing; write where it is, with the version: https://…/v1")
         origin, path = address(url)
-        if origin.startswith("http:") and not self.allow_http and not _is_loopback(origin):
+        if origin.startswith("http:") and not self.allow_http and not is_loopback(origin):
             raise ConfigError(
                 f"{origin} is not encrypted and not on this machine; "
                 "use https, or say allow_http: true if the network is yours"
@@ -241,44 +242,21 @@ def _client(client: Any, color: Any) -> Any:
     return client
 
 
-def address(url: str) -> tuple[str, str]:
-    """
-    Origin and path of a base URL.
-
-    Raises:
-        ConfigError: If it is none, or carries what does not belong in it. What it carries is not shown.
-    """
-    url = url.strip()
-    if any(not c.isprintable() or c == " " for c in url):
-        raise ConfigError("base_url holds a blank or a control character")
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode(), parts.port
-    except ValueError:
-        raise ConfigError("base_url is not a URL; write https://host/v1") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"base_url is no address of a server ({parts.scheme or 'no scheme'}); write https://host/v1")
-    if "@" in parts.netloc:
-        raise ConfigError("base_url holds a user name or a password; give the key as api_key")
-    if parts.query or parts.fragment:
-        raise ConfigError("base_url holds a query or a fragment; leave it at the path")
-    if port is None:
-        port = 443 if parts.scheme == "https" else 80
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}", parts.path.rstrip("/")
-
-
-def _is_loopback(origin: str) -> bool:
-    host = urlsplit(origin).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class _Asker:
     """One provider, one key: asks and reads."""
 
-    __slots__ = ("_base", "_clients", "_credential", "_dialect", "_fixed", "_origin", "_own", "_provider", "_quirks")
+    __slots__ = (
+        "_base",
+        "_clients",
+        "_credential",
+        "_dialect",
+        "_fixed",
+        "_origin",
+        "_own",
+        "_provider",
+        "_quirks",
+        "_verbs",
+    )
 
     def __init__(
         self, provider: HTTPProvider, dialect: Dialect, origin: str, base: str, credential: Credential | None
@@ -286,6 +264,7 @@ class _Asker:
         self._provider = provider
         self._dialect = dialect
         self._quirks = provider.row.quirks
+        self._verbs = dialect.verbs | self._quirks.paths.keys()
         self._origin = origin
         self._base = base
         self._credential = credential
@@ -298,8 +277,8 @@ class _Asker:
 
     async def ask(self, call: Call) -> Reply:
         request = call.request
-        if request.verb not in self._dialect.verbs:
-            raise refuse_verb(self._provider.label(), request.verb, self._dialect.verbs)
+        if request.verb not in self._verbs:
+            raise refuse_verb(self._provider.label(), request.verb, self._verbs)
         timers = timers_of(call)
         response: WireResponse | None = None
         try:
@@ -323,12 +302,16 @@ class _Asker:
         written = self._dialect.write_request(request, self._quirks)
         headers = self._fixed
         if written.headers:
+            if written.headers[0][0] == "content-type":  # a form
+                headers = [line for line in headers if line[0] != "content-type"]
             headers = headers + [line for line in written.headers if line[0] not in self._own]
         extra = self._provider.request_headers(call)
         if request.headers:
             # What the body is, too, is for the caller to say: a body of nothing is no JSON.
             said = {"content-type", *(name for name, _ in request.headers)}
             headers = [line for line in headers if line[0] not in said] + [*request.headers]
+        if request.verb == "video_content" and written.method == "GET":
+            return await self._fetched(call, written, headers, timers)
         wire = WireRequest(
             written.method,
             self._origin,
@@ -340,10 +323,29 @@ class _Asker:
             self._clients,
             request.verb in ONCE and call.options.idempotency_key is None,
         )
+        return await self._delivered(call, wire, timers)
+
+    async def _delivered(self, call: Call, wire: WireRequest, timers: Timers) -> WireResponse:
         try:
             return await call.runtime.send(wire, timers.until)
         except TimeoutError:
             raise timers.expired(call.runtime.now()) from None
+
+    async def _fetched(
+        self, call: Call, written: Written, headers: list[tuple[str, str]], timers: Timers
+    ) -> WireResponse:
+        """The answer from where a file lies, which may be with somebody else."""
+        url, left = written.path, REDIRECTS_MAX
+        if "://" not in url:
+            url = self._origin + self._provider.target(self._base, written, call.request)
+        while True:
+            wire = fetching(url, self._origin, headers, self._credential, timers.clocks.wire, self._clients)
+            response = await self._delivered(call, wire, timers)
+            place = redirected(response.status, response.headers.get("location", ""), wire)
+            if place is None or not left:
+                return response
+            await response.close()
+            url, left = place, left - 1
 
     async def _whole(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
         try:
@@ -351,6 +353,8 @@ class _Asker:
         except TimeoutError:
             raise timers.expired(call.runtime.now()) from None
         answer = self._read(call.request, response, body)
+        if isinstance(answer, Binary) and not answer.media_type:
+            answer.media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         self._provider.told_beside(answer, response.headers)
         return Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
 

@@ -34,7 +34,7 @@ from llmgate import (
     UpstreamTimeout,
 )
 from llmgate.config import settings_from
-from llmgate.providers.http import address
+from llmgate.providers.addresses import address
 from llmgate.testing import (
     Close,
     Hang,
