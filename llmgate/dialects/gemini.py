@@ -15,8 +15,8 @@ What both formats have is translated. What only one of them has follows four rul
 So a request that was read here is written here again with the same meaning: the same JSON but for what Google itself
 takes for the same, such as `snake_case` or a `Schema` for the JSON schema it stands for.
 
-Beside this room: `gemini_requests`, `gemini_schemas`, `gemini_streams`, `gemini_errors`, and `gemini_words` for what
-they share; answers and embeddings are here.
+Beside this room: `gemini_media`, `gemini_requests`, `gemini_schemas`, `gemini_streams`, `gemini_errors`, and
+`gemini_words` for what they share; answers and embeddings are here.
 
 Sources, checked 2026-11-20: the types of the `google-genai` package 3.4, https://ai.google.dev/api, and recorded answers.
 """
@@ -34,6 +34,7 @@ from ..types.usage import Usage
 from ..types.wire import loads
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .gemini_errors import error_of, write_error
+from .gemini_media import VERBS as MEDIA, read_bytes, read_counting, read_media, write_answer, write_media
 from .gemini_requests import ADDRESS, FORMAT, camelled, read_chat, write_chat
 from .gemini_streams import Reader, Writer, called
 from .gemini_words import (
@@ -72,14 +73,16 @@ class Gemini(Dialect):
     """
 
     name: str = "gemini"
-    verbs: frozenset[Verb] = frozenset({"chat", "embed", "models", "request"})
+    verbs: frozenset[Verb] = MEDIA | {"chat", "embed", "models", "request"}
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         verb = request.verb
         if verb == "request":
             return Written(request.method, request.path, request.encoded)
+        if verb in MEDIA:
+            return write_media(request, quirks)
         if verb not in PATHS:
-            raise BadRequest(f"{verb}: Gemini has only chat, embed, models and request; name another provider")
+            raise BadRequest(f"{verb}: Gemini has only {', '.join(sorted(self.verbs))}; name another provider")
         path = quirks.paths.get(verb) or PATHS[verb]
         if verb == "models":
             return Written("GET", path)
@@ -104,6 +107,8 @@ class Gemini(Dialect):
         verb = request.verb
         if verb == "request":
             return RawResponse(content=body)
+        if verb == "video_content" and not body.lstrip().startswith(b"{"):
+            return read_bytes(request, body)
         try:
             data = loads(body)
         except ValueError:
@@ -111,8 +116,11 @@ class Gemini(Dialect):
         try:
             if isinstance(data, list):
                 data = data[0]
-            if "error" in data:
+            # A video that failed is an answer, too.
+            if "error" in data and not (verb in MEDIA and "name" in data):
                 raise error_of(None, {}, data)
+            if verb in MEDIA:
+                return read_media(request, data)
             if verb == "models":
                 return _read_models(data)
             return _read_embeddings(data, request) if verb == "embed" else _read_answer(data)
@@ -138,7 +146,10 @@ class Gemini(Dialect):
         if isinstance(answer, RawResponse):
             content: Json = answer.json()
             return content
-        raise BadRequest(f"Gemini has no words for {type(answer).__name__}")
+        written = write_answer(answer)
+        if written is None:
+            raise BadRequest(f"Gemini has no words for {type(answer).__name__}")
+        return written
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         try:
@@ -291,7 +302,11 @@ def _read_embed(data: Any) -> Request:
     return Request("embed", model, body, False, encoded(body))
 
 
-_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "embed": _read_embed}
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {
+    "chat": read_chat,
+    "embed": _read_embed,
+    "count_tokens": read_counting,
+}
 
 
 def _apart(request: Json) -> Json:
