@@ -17,12 +17,12 @@ from ..errors import AllAttemptsFailed, BadRequest, CircuitOpen, GatewayError, L
 from ..policies.attempts import FALLBACK_ON, MAX_ATTEMPTS_HARD, MAX_ATTEMPTS_TOTAL, Plan, Rules, Verdict
 from ..policies.backoff import Backoff
 from ..policies.retry_budget import RetryBudget
-from ..policies.routing import Balancer, Standing, eligible, needs
+from ..policies.routing import FEATURES, VERB_NEEDS, Balancer, Standing, eligible, needs
 from ..policies.tokens import input_tokens
 from ..types.call import Attempt, Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Outcome, Reply
-from ..types.request import ONCE
+from ..types.request import ONCE, Request
 from ..types.units import Duration
 from .base import Middleware
 
@@ -187,24 +187,39 @@ class Route:
         fingerprint: Tells two routes apart in cache keys, by everything that may make their answers differ.
     """
 
-    __slots__ = ("candidates", "fingerprint", "groups", "name", "selective")
+    __slots__ = ("_common", "_looks", "_windowed", "candidates", "fingerprint", "groups", "name")
 
     def __init__(self, name: str, groups: Sequence[Group], fingerprint: str = "") -> None:
         self.name = name
         self.groups = tuple(groups)
         self.candidates = tuple(candidate for group in groups for candidate in group.candidates)
         self.fingerprint = fingerprint
-        # Whether any deployment has limits to what it can do; if none has, nobody needs to look at the request.
-        self.selective = any(
-            candidate.deployment.capabilities is not None or candidate.deployment.context_window is not None
-            for candidate in self.candidates
-        )
+        deployments = [candidate.deployment for candidate in self.candidates]
+        known = [deployment.capabilities for deployment in deployments if deployment.capabilities is not None]
+        # What everybody can do who is known, None if nobody is; and whether only a look into a request shows if that is
+        # enough for it.
+        self._common = frozenset.intersection(*known) if known else None
+        self._looks = self._common is not None and not self._common >= FEATURES
+        self._windowed = any(deployment.context_window is not None for deployment in deployments)
+
+    def _selects(self, request: Request) -> bool:
+        """Whether it may be that not everybody can take a request. Most often everybody can, and that is found soon."""
+        common = self._common
+        if self._windowed or common is None:
+            return self._windowed
+        if not VERB_NEEDS[request.verb] <= common:
+            return True
+        if not self._looks or (request.original is not None and len(self.candidates) == 1):
+            # Who speaks an upstream's own language, and has no other, is not translated only to be looked into.
+            return False
+        return not needs(request) <= common
 
     def choose(self, call: Call, now: float, spent: Sequence[Candidate]) -> Candidate | None:
         """Who is asked next, or None if nobody can be; `spent` are those who had their turn."""
+        selects = self._selects(call.request)
         for group in self.groups:
             among = group.ready(now, spent)
-            if self.selective or not among:
+            if selects or not among:
                 among = self._fit(group, call, now, spent)
             if not among:
                 continue
@@ -215,7 +230,7 @@ class Route:
 
     def _fit(self, group: Group, call: Call, now: float, spent: Sequence[Candidate]) -> list[Standing]:
         """The slow way, for a request that not everybody can take, and for a group that seems to have nobody."""
-        tokens = input_tokens(call.request) if self.selective else 0
+        tokens = input_tokens(call.request) if self._windowed else 0
         tried = [candidate.standing for candidate in spent]
         return eligible(now, group.standings, needs(call.request), tokens, tried).candidates
 

@@ -301,7 +301,7 @@ def _span(seconds: float) -> str:
 
 # What a request needs, and who can give it.
 
-_VERBS: Mapping[str, frozenset[str]] = MappingProxyType(
+VERB_NEEDS: Mapping[str, frozenset[Able]] = MappingProxyType(
     {
         "chat": frozenset({Able.CHAT}),
         "complete": frozenset({Able.TEXT_COMPLETION}),
@@ -317,6 +317,10 @@ _VERBS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
     | {verb: frozenset() for verb in ("request", "call", *PINNED)}
 )
+"""What a verb needs, whatever it is asked for with it."""
+
+FEATURES = frozenset(Able) - frozenset().union(*VERB_NEEDS.values())
+"""What only a look into the request shows."""
 
 
 def needs(request: Request) -> frozenset[str]:
@@ -325,7 +329,7 @@ def needs(request: Request) -> frozenset[str]:
 
     A chat of plain text costs one look at each message; nothing but lists of content parts is looked into.
     """
-    wanted = _VERBS[request.verb]
+    wanted = VERB_NEEDS[request.verb]
     body = request.body
     if request.verb != "chat" or not isinstance(body, dict):
         return wanted | {Able.STREAMING} if request.stream else wanted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from ..errors import BadRequest
+from ..policies.routing import FEATURES
 from ..policies.timers import DEFAULT, Timers
 from ..runtime.drive import drive
 from ..runtime.edge import Door, Face, discovered
@@ -42,16 +43,10 @@ class ModelInfo(BaseModel):
     def _whole(cls, capabilities: frozenset[Able] | None) -> frozenset[Able] | None:
         if capabilities is None:
             return None
-        if not capabilities & VERBS:
+        if capabilities <= FEATURES:
             capabilities |= {Able.CHAT}
         # Whoever chats, streams: an upstream that cannot is not known.
         return capabilities | {Able.STREAMING} if capabilities & {Able.CHAT, Able.TEXT_COMPLETION} else capabilities
-
-
-VERBS = frozenset(Able) - {
-    Able.STREAMING, Able.TOOL_CALLING, Able.VISION, Able.AUDIO, Able.STRUCTURED_OUTPUT, Able.REASONING,
-}  # fmt: skip
-"""Capabilities that are what a model is asked for, and not how."""
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set as AbstractSet
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from llmgate.config.kinds import known_kinds, provider_class
 from llmgate.dialects import dialect_named
 from llmgate.dialects.base import Dialect, Quirks, StreamReader
 from llmgate.dialects.openai_chat import PATHS
-from llmgate.errors import GatewayError
-from llmgate.providers.catalog import row_named
+from llmgate.errors import BadRequest, GatewayError
+from llmgate.policies.routing import needs
+from llmgate.providers.catalog import ROWS, row_named
 from llmgate.providers.http import HTTPProvider
 from llmgate.types.request import Request, Verb
 from llmgate.types.response import Answer, Choice, Embeddings, Models, RawResponse, Response, fold
@@ -41,7 +42,7 @@ DEPARTURES_SHARE = 0.01  # of all records, at most
 BYTE_SAMPLE = 4  # one stream in so many is read byte by byte, unless all are wanted
 CUT_SAMPLE = 32  # one stream in so many is cut everywhere, unless all are wanted
 
-NOT_YET = frozenset({"audio", "count_tokens", "images", "interactions", "invoke", "moderations", "rerank"})
+NOT_YET = frozenset({"interactions", "invoke"})
 """Kinds that no dialect reads so far."""
 
 
@@ -52,10 +53,14 @@ VERBS: dict[str, Verb] = {
     "chat": "chat",
     "completions": "complete",
     "converse": "chat",
+    "count_tokens": "count_tokens",
     "embeddings": "embed",
     "generate": "chat",
+    "images": "image",
     "messages": "chat",
     "models": "models",
+    "moderations": "moderate",
+    "rerank": "rerank",
     "responses": "chat",
 }
 TEXT_COMPLETIONS = "/api/generate"
@@ -352,12 +357,51 @@ def figures() -> dict[str, dict[str, str]]:
     return table
 
 
+def asked_for(record: Record) -> AbstractSet[str]:
+    """What somebody must be able to do who is asked like that."""
+    dialect, _, verb = how(record)
+    wanted = needs(Request(verb, stream=record["streaming"]))
+    if is_written(record):
+        try:
+            return wanted | needs(dialect.read_request(verb, record["request_json"]))
+        except BadRequest:
+            pass  # of a version that only its own upstream reads
+    return wanted
+
+
+@cache
+def seen() -> dict[str, str]:
+    """By kind of provider: all that was asked for and answered."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in RECORDS.values():
+        if record["response_status"] < 300:
+            found[provider_of(record["provider"], path_of(record)).row.name] |= asked_for(record)
+    return {kind: " ".join(sorted(can)) for kind, can in sorted(found.items())}
+
+
+def test_what_was_recorded_is_declared() -> None:
+    """
+    Whoever answered something when it was recorded is known to be able to do it.
+    """
+    undeclared = {
+        row.name: {*seen().get(row.name, "").split()} - row.capabilities for row in ROWS if row.capabilities is not None
+    }
+
+    assert {} == {kind: missing for kind, missing in undeclared.items() if missing}
+
+
+def told_by_this_run() -> dict[str, Any]:
+    return {"figures": figures(), "seen": seen()}
+
+
 def test_the_documentation_shows_what_is_so() -> None:
     """
-    The figures in the documentation are those of this run; if not, `python -m tests.dialects.test_corpus` writes them.
+    What the documentation shows is what this run tells; if not, `python -m tests.dialects.test_corpus` writes it.
     """
-    assert json.loads(KEPT.read_text())["figures"] == figures()
+    kept = json.loads(KEPT.read_text())
+
+    assert {name: kept[name] for name in told_by_this_run()} == told_by_this_run()
 
 
 if __name__ == "__main__":
-    KEPT.write_text(json.dumps({"departures": DEPARTURES, "figures": figures()}, indent=2, sort_keys=True) + "\n")
+    KEPT.write_text(json.dumps({"departures": DEPARTURES} | told_by_this_run(), indent=2, sort_keys=True) + "\n")

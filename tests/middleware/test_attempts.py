@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
-from llmgate import AllAttemptsFailed, Gateway, Overloaded, RateLimited, Retry
+from llmgate import AllAttemptsFailed, BadRequest, Gateway, Overloaded, RateLimited, Retry
+from llmgate.middleware.attempts import Candidate, Group, Route
+from llmgate.policies.routing import Balancer, Standing
 from llmgate.testing import Script, VirtualRuntime, call_for
+from llmgate.types.deployment import Deployment
+from llmgate.types.request import Original, Request
 
 
 def test_waits_as_long_as_the_upstream_asks() -> None:
@@ -66,3 +71,70 @@ def test_a_call_may_refuse_to_be_answered_by_another() -> None:
         gateway.chat("both", "hello", fallback=False)
 
     assert ["first/m"] == [attempt.deployment for attempt in raised.value.attempts]
+
+
+def able(**models: list[str] | None) -> dict[str, object]:
+    """Deployments of one provider, each with what is said about it."""
+    infos = {name: {} if can is None else {"capabilities": can} for name, can in models.items()}
+    return {
+        "providers": {"up": {"kind": "simulated", "models": infos}},
+        "routes": {"all": [f"up/{name}" for name in models]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("verb", "params", "asked"),
+    [
+        ("chat", {}, "up/chats"),
+        ("chat", {"tools": [{"type": "function", "function": {"name": "f"}}]}, "up/calls"),
+        ("image", {}, "up/paints"),
+        ("embed", {}, "up/unknown"),
+    ],
+)
+def test_a_call_goes_to_who_can_take_it(verb: str, params: dict[str, object], asked: str) -> None:
+    """
+    The first is asked who is known to be able to do what a call is about, or of whom nobody said what he can do.
+    """
+    config = able(chats=["chat"], calls=["tools"], paints=["image"], unknown=None)
+    with Gateway(config) as gateway:
+        reply = getattr(gateway, verb)("all", "a cat", **params)
+
+    assert asked == reply.deployment
+    assert [asked] == [attempt.deployment for attempt in reply.attempts]
+
+
+def test_nobody_is_asked_who_cannot() -> None:
+    """
+    Where nobody can take a call, nobody is asked, and the error says of each what is missing.
+    """
+    with Gateway(able(chats=["chat"], embeds=["embed"])) as gateway, pytest.raises(BadRequest) as raised:
+        gateway.image("all", "a cat")
+
+    assert [] == list(raised.value.attempts)
+    assert "up/chats cannot do image" in raised.value.message
+    assert "up/embeds cannot do image" in raised.value.message
+
+
+def test_nobody_is_translated_only_to_be_looked_into() -> None:
+    """
+    A request in its caller's own format is read when somebody else could take it, and not where there is no choice.
+    """
+    looked = []
+
+    def read(body: object) -> Request:
+        looked.append(body)
+        return Request("chat", body={"messages": []})
+
+    standings = [Standing(Deployment(name, "up", name, capabilities=frozenset({"chat"}))) for name in "ab"]
+    candidates = [Candidate(standing, Script()) for standing in standings]
+    call = call_for(VirtualRuntime(), "hello")
+    call.request = Request.said("anthropic_messages", Original({}, read), "chat")
+
+    def chosen(*among: Candidate) -> Candidate | None:
+        group = Group(Balancer("ordered", [candidate.standing for candidate in among], Random()), among)
+        return Route("route", [group]).choose(call, 0.0, ())
+
+    assert candidates[0] is chosen(candidates[0])
+    assert [] == looked
+    assert candidates[0] is chosen(*candidates)
+    assert [{}] == looked

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,30 +15,39 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import llmgate
 from llmgate.config import settings_from
 from llmgate.config.kinds import known_kinds
 from llmgate.dialects import dialect_named
 from llmgate.providers.catalog import ROWS, Row, row_named
 from llmgate.providers.http import address
+from llmgate.testing import ScriptedServer, chat
 from llmgate.types.deployment import ProviderCapability
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 PROMISED = (
-    "openai", "anthropic", "azure", "xai", "groq", "mistral", "deepseek", "openrouter", "perplexity", "together",
-    "fireworks", "blackbox", "ollama", "vllm", "openai-compatible",
+    "openai", "anthropic", "azure", "gemini", "vertex", "bedrock", "cohere", "xai", "groq", "mistral", "deepseek",
+    "openrouter", "perplexity", "together", "fireworks", "blackbox", "cerebras", "moonshot", "huggingface", "venice", "zai",
+    "alibaba", "doubleword", "copilot", "ollama", "llamacpp", "vllm", "gpustack", "mistralrs", "openai-compatible",
 )  # fmt: skip
+ANYBODY = "openai-compatible"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_row_is_whole(row: Row) -> None:
     """
-    A row has a source and a day, a dialect that exists, an address that is one, and header names in lower case.
+    A row has a source and a day, a dialect that exists, an address that is one, header names in lower case, and says what
+    can be asked for, unless it stands for anybody.
     """
     assert row.source.startswith("https://") and date.fromisoformat(row.checked)
     assert dialect_named(row.dialect)
     assert row.header == row.header.lower()
-    assert row.capabilities is None or row.capabilities <= {*ProviderCapability}
+    if row.name == ANYBODY:
+        assert row.capabilities is None
+    else:
+        assert row.capabilities is not None
+        assert ProviderCapability.CHAT in row.capabilities <= {*ProviderCapability}
     assert not row.base_url or (address(row.base_url) and not row.base_url.endswith("/"))
     assert all(name.isupper() for name in row.key_env)
 
@@ -67,6 +80,53 @@ def test_a_key_is_all_that_is_needed(row: Row) -> None:
     provider: Any = settings.providers[row.name]
 
     assert (address(row.base_url)[0], 1) == (provider.origin(), len(provider.credentials()))
+
+
+NEWCOMER = """
+    Row(
+        "newcomer", "{base_url}", ("NEWCOMER_API_KEY",), capabilities=TEXT,
+        source="https://docs.newcomer.example/api", checked="2026-11-21",
+    ),
+"""
+ASKING = """
+import llmgate
+from llmgate.config.kinds import known_kinds
+
+with llmgate.Gateway({"providers": {"newcomer": {}}}) as gateway:
+    print(gateway.chat("newcomer/any-model", "hello").text)
+    print("newcomer" in known_kinds())
+    try:
+        gateway.embed("newcomer/any-model", "hello")
+    except llmgate.BadRequest as error:
+        print("embed" in error.message)
+"""
+
+
+def test_a_new_upstream_is_one_row(tmp_path: Path, server: ScriptedServer) -> None:
+    """
+    Who adds a row to the catalog, and nothing else anywhere, can name the upstream in a configuration and ask it.
+    """
+    shutil.copytree(Path(llmgate.__file__).parent, tmp_path / "llmgate", ignore=shutil.ignore_patterns("__pycache__"))
+    catalog = tmp_path / "llmgate" / "providers" / "catalog.py"
+    text = catalog.read_text()
+    end = text.index(")  # fmt: skip", text.index("ROWS: tuple[Row, ...] = ("))
+    catalog.write_text(text[:end] + NEWCOMER.format(base_url=f"{server.origin}/v1") + text[end:])
+    server.answer(chat("good day"))
+
+    told = subprocess.run(
+        [sys.executable, "-c", ASKING],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"NEWCOMER_API_KEY": "a-new-key"},
+    ).stdout
+
+    assert ["good day", "True", "True"] == told.split("\n")[:3]
+    assert ("/v1/chat/completions", "Bearer a-new-key") == (
+        server.requests[0].path,
+        server.requests[0].headers["authorization"],
+    )
 
 
 def test_price_ids_are_those_of_the_price_list() -> None:
