@@ -61,6 +61,8 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row(
         "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), price_id="openai",
+        # The Responses API counts the tokens of a chat, whichever API the chat itself goes to.
+        quirks=Quirks(paths={"count_tokens": "/responses/input_tokens"}),
         capabilities=SERVER
         | {Able.AUDIO, Able.IMAGE_GENERATION, Able.VIDEO_GENERATION, Able.TRANSCRIPTION, Able.SPEECH}
         | {Able.MODERATION, Able.TOKEN_COUNTING},
@@ -76,7 +78,10 @@ ROWS: tuple[Row, ...] = (
     Row(
         "xai", "https://api.x.ai/v1", ("XAI_API_KEY",), price_id="x-ai", aliases=("grok",),
         # In 37 of 37 recorded answers the completion tokens leave the reasoning out.
-        quirks=Quirks(reasoning_in_output=False, paths={"video": "/videos/generations"}),
+        # A video lies where its job says, at an address that cannot be told beforehand.
+        quirks=Quirks(
+            reasoning_in_output=False, paths={"video": "/videos/generations", "video_content": "{url}"},
+        ),
         capabilities=CHAT | {Able.IMAGE_GENERATION, Able.VIDEO_GENERATION},
         source="https://docs.x.ai/api-reference", checked="2026-11-21",
     ),
@@ -101,7 +106,8 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), price_id="openrouter",
-        capabilities=SERVER | {Able.AUDIO, Able.TRANSCRIPTION, Able.SPEECH, Able.RERANK},
+        capabilities=SERVER
+        | {Able.AUDIO, Able.TRANSCRIPTION, Able.SPEECH, Able.RERANK, Able.VIDEO_GENERATION},
         source="https://openrouter.ai/docs/api-reference/overview", checked="2026-11-21",
     ),
     Row(
@@ -214,22 +220,27 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), dialect="anthropic_messages",
-        header="x-api-key", prefix="", price_id="anthropic", capabilities=CHAT,
+        header="x-api-key", prefix="", price_id="anthropic", capabilities=CHAT | {Able.TOKEN_COUNTING},
         source="https://docs.claude.com/en/api/overview", checked="2026-11-20",
     ),
     Row(
         "gemini", "https://generativelanguage.googleapis.com/v1beta", ("GEMINI_API_KEY", "GOOGLE_API_KEY"), dialect="gemini",
-        header="x-goog-api-key", prefix="", price_id="google", aliases=("google",), capabilities=CHAT | {Able.EMBEDDINGS, Able.AUDIO},
+        header="x-goog-api-key", prefix="", price_id="google", aliases=("google",),
+        capabilities=CHAT
+        | {Able.EMBEDDINGS, Able.AUDIO, Able.IMAGE_GENERATION, Able.VIDEO_GENERATION, Able.TOKEN_COUNTING},
         source="https://ai.google.dev/api", checked="2026-11-20",
     ),
     Row(
         "vertex", "", dialect="gemini", price_id="google", aliases=("vertexai", "vertex-ai"),
-        quirks=Quirks(paths={"embed": "/models/{model}:predict"}), capabilities=(CHAT - {Able.MODEL_DISCOVERY}) | {Able.EMBEDDINGS, Able.AUDIO},
+        quirks=Quirks(paths={"embed": "/models/{model}:predict"}),
+        capabilities=(CHAT - {Able.MODEL_DISCOVERY})
+        | {Able.EMBEDDINGS, Able.AUDIO, Able.IMAGE_GENERATION, Able.VIDEO_GENERATION, Able.TOKEN_COUNTING},
         source="https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference", checked="2026-11-20",
     ),
     Row(
         "bedrock", "", ("AWS_BEARER_TOKEN_BEDROCK",), dialect="bedrock", price_id="aws",
-        aliases=("amazon-bedrock", "aws-bedrock"), capabilities=(CHAT - {Able.MODEL_DISCOVERY}) | {Able.EMBEDDINGS, Able.AUDIO},
+        aliases=("amazon-bedrock", "aws-bedrock"),
+        capabilities=(CHAT - {Able.MODEL_DISCOVERY}) | {Able.EMBEDDINGS, Able.AUDIO, Able.TOKEN_COUNTING},
         source="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-api.html", checked="2026-11-20",
     ),
     Row(
@@ -239,7 +250,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), dialect="cohere",
-        price_id="cohere", capabilities=CHAT | {Able.EMBEDDINGS},
+        price_id="cohere", capabilities=CHAT | {Able.EMBEDDINGS, Able.RERANK, Able.TRANSCRIPTION},
         source="https://docs.cohere.com/reference/about", checked="2026-11-20",
     ),
 )  # fmt: skip

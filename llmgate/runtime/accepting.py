@@ -160,11 +160,18 @@ def accept(verb: Verb, body: dict[str, Any], stream: bool = False) -> Request:
         _text_or_list("input", given)
     elif verb == "complete":
         _text_or_list("prompt", body["prompt"])
+    elif verb == "transcribe" and RECORDINGS.isdisjoint(body):
+        raise BadRequest(
+            "file: there is nothing to transcribe; give a recording's bytes, its path, or its name and bytes"
+        )
     elif verb in NEEDED:
         _given(verb, body)
     body, encoded = _sendable(body)
     return Request(verb, "", body, stream, encoded)
 
+
+RECORDINGS = frozenset({"file", "file_id", "file_url", "input_audio"})
+"""Ways to say what is to be transcribed: the file itself, and what single upstreams take instead of it."""
 
 NEEDED: Mapping[Verb, tuple[tuple[str, str], ...]] = {
     "image": (("prompt", "text"),),

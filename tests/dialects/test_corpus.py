@@ -26,6 +26,7 @@ from llmgate.errors import BadRequest, GatewayError
 from llmgate.policies.routing import needs
 from llmgate.providers.catalog import ROWS, row_named
 from llmgate.providers.http import HTTPProvider
+from llmgate.types.media import Binary, Images, Moderations, Ranking, TokenCount, Transcription
 from llmgate.types.request import Request, Verb
 from llmgate.types.response import Answer, Choice, Embeddings, Models, RawResponse, Response, fold
 
@@ -50,6 +51,7 @@ NOT_YET = frozenset({"interactions", "invoke"})
 
 
 VERBS: dict[str, Verb] = {
+    "audio": "transcribe",
     "chat": "chat",
     "completions": "complete",
     "converse": "chat",
@@ -98,7 +100,9 @@ def how(record: Record) -> tuple[Dialect, Quirks, Verb]:
     provider = provider_of(record["provider"], path)
     dialect = dialect_named(provider.dialect(record["model"] or ""))
     verb: Verb = "complete" if path.endswith(TEXT_COMPLETIONS) else VERBS[kind]
-    if dialect.name == "openai_chat" and not path.endswith(provider.row.quirks.paths.get(verb) or PATHS[verb]):
+    if kind == "audio" and path.endswith("/speech"):
+        verb = "speak"
+    if dialect.name == "openai_chat" and not path.endswith(provider.row.quirks.paths.get(verb) or PATHS.get(verb, "")):
         verb = "request"  # some API of the provider's own
     return dialect, provider.row.quirks, verb
 
@@ -245,8 +249,18 @@ def says_something(answer: Answer) -> bool:
             return bool(answer.vectors) and all(answer.vectors)
         case Models():
             return bool(answer.data) and all(model.id for model in answer)
-        case RawResponse():
+        case RawResponse() | Binary():
             return bool(answer.content)
+        case Images():
+            return all(image.url or image.content for image in answer)
+        case Moderations():
+            return all(result.categories and result.categories.keys() == result.scores.keys() for result in answer)
+        case Ranking():
+            return all(ranked.document is not None for ranked in answer)
+        case Transcription():
+            return bool(answer.text)
+        case TokenCount():
+            return answer.input_tokens > 0
     return False
 
 
