@@ -22,6 +22,7 @@ DIALECTS: Mapping[str, str] = MappingProxyType(
         "bedrock_invoke": "BedrockInvoke",
         "cohere": "Cohere",
         "gemini": "Gemini",
+        "gemini_interactions": "GeminiInteractions",
         "ollama": "Ollama",
         "openai_chat": "OpenAIChat",
         "openai_responses": "OpenAIResponses",

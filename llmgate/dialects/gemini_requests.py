@@ -20,7 +20,19 @@ from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
 from .shapes import MISSHAPEN, encoded, misshapen, restated
 
-__all__ = ["ADDRESS", "BUDGETS", "FORMAT", "HINTS", "NEUTRAL", "camelled", "read_chat", "write_chat"]
+__all__ = [
+    "ADDRESS",
+    "BUDGETS",
+    "FORMAT",
+    "HINTS",
+    "LEVELS",
+    "NEUTRAL",
+    "camelled",
+    "read_chat",
+    "read_part",
+    "write_chat",
+    "write_part",
+]
 
 FORMAT = "gemini"
 ADDRESS = frozenset({"model", "stream"})
@@ -273,10 +285,10 @@ def _content(content: Any) -> list[Json]:
         return []
     if isinstance(content, str):
         return [{"text": content}]
-    return [_write_part(part) for part in content]
+    return [write_part(part) for part in content]
 
 
-def _write_part(part: Json) -> Json:
+def write_part(part: Json) -> Json:
     kind = part.get("type")
     if kind is None:
         return part  # Google's own
@@ -578,7 +590,7 @@ def _read_messages(contents: Any, system: Any) -> list[Json]:
     messages: list[Json] = []
     if system:
         parts = _many(system if isinstance(system, str) else system["parts"])
-        messages.append({"role": "system", "content": _simplest([_read_part(part) for part in parts])})
+        messages.append({"role": "system", "content": _simplest([read_part(part) for part in parts])})
     waiting: list[tuple[str, str]] = []  # tool and id of the calls that have no result yet
     for turn, content in enumerate(_many(contents)):
         parts = _many(content.get("parts") or [])
@@ -660,7 +672,7 @@ def _read_user(parts: list[Json], waiting: list[tuple[str, str]]) -> list[Json]:
         if "functionResponse" in part:
             messages.append(_read_result(part["functionResponse"], waiting))
         else:
-            others.append(_read_part(part))
+            others.append(read_part(part))
     if others or not messages:
         messages.append({"role": "user", "content": _simplest(others)})
     return messages
@@ -685,11 +697,11 @@ def _read_result(result: Json, waiting: list[tuple[str, str]]) -> Json:
         said = encode(response).decode()
     message["content"] = said
     if result.get("parts"):
-        message["content"] = [{"type": "text", "text": said}, *(_read_part(part) for part in result["parts"])]
+        message["content"] = [{"type": "text", "text": said}, *(read_part(part) for part in result["parts"])]
     return message
 
 
-def _read_part(part: Json) -> Json:
+def read_part(part: Json) -> Json:
     """The part that OpenAI would write; one for which it has no words stays as it is."""
     rest = {name: part[name] for name in _OF_PARTS if name in part}
     if len(part) != len(rest) + 1:

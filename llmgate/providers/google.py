@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,6 +24,13 @@ class Gemini(HTTPProvider):
     """
 
     kind = "gemini"
+
+    api: Literal["generate", "interactions"] = Field(
+        default="generate", description="whether chats go over generateContent or over the Interactions API"
+    )
+
+    def dialect(self, model: str = "") -> str:
+        return "gemini_interactions" if self.api == "interactions" else super().dialect(model)
 
 
 class VertexAI(HTTPProvider):

@@ -266,3 +266,34 @@ def test_claude_on_vertex_is_asked_as_anthropic_asks(colour: Colour, server: Scr
     assert f"Bearer {KEY}" == server.requests[0].headers["authorization"]
     assert "vertex-2023-10-16" == server.requests[0].json()["anthropic_version"]
     assert "model" not in server.requests[0].json()
+
+
+def test_interactions_are_asked_for_where_they_are(colour: Colour, server: ScriptedServer) -> None:
+    """
+    With `api: interactions` a chat is one step of an interaction, whole and as a stream, with the same key.
+    """
+    whole = {
+        "id": "v1_1", "status": "completed", "model": "gemini-3-flash", "usage": {"total_input_tokens": 4},
+        "steps": [{"type": "model_output", "content": [{"type": "text", "text": "hi"}]}],
+    }  # fmt: skip
+    events = [
+        {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "hi"}},
+        {"event_type": "interaction.completed", "interaction": {"id": "v1_1", "status": "incomplete"}},
+    ]
+    server.answer(http_response(200, whole), http_stream([sse(event) for event in events]))
+    options = config(server)
+    options["providers"]["google"] |= {"kind": "gemini", "api": "interactions"}
+    gateway = colour.gateway(options)
+
+    reply = colour.chat(gateway, "fast", "hello", store=False)
+    stream, _ = colour.read(gateway, "fast", "hello")
+
+    assert ("hi", "stop", 4) == (reply.text, reply.finish_reason, reply.usage.input_tokens)
+    assert ("hi", "length") == (stream.response.text, stream.response.finish_reason)
+    assert [("/v1beta/interactions", ""), ("/v1beta/interactions", "alt=sse")] == [
+        (request.path, request.query) for request in server.requests
+    ]
+    assert {KEY} == {request.headers["x-goog-api-key"] for request in server.requests}
+    said_first = {"type": "user_input", "content": [{"type": "text", "text": "hello"}]}
+    assert {"model": "gemini-2.5-flash", "input": [said_first], "store": False} == server.requests[0].json()
