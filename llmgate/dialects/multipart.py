@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import BadRequest
@@ -36,20 +36,25 @@ def write_form(fields: Iterable[tuple[str, Any]]) -> tuple[str, bytes]:
         BadRequest: If the data of a file is not base64.
     """
     parts = [part for name, value in fields if value is not None for part in _parts(name, value)]
-    boundary = _boundary(parts)
+    boundary = _free(_marks(parts), parts)
     mark = b"--" + boundary.encode()
     body = b"".join([piece for part in parts for piece in (mark, b"\r\n", part, b"\r\n")])
     return f"multipart/form-data; boundary={boundary}", body + mark + b"--\r\n"
 
 
-def _boundary(parts: list[bytes]) -> str:
+def _marks(parts: Iterable[bytes]) -> Iterator[str]:
+    """Boundaries that such parts may have, the same ones for the same parts."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        digest.update(b"%d:" % len(part))
         digest.update(part)
-    while any(digest.hexdigest().encode() in part for part in parts):
+    while True:
+        yield digest.hexdigest()
         digest.update(b".")
-    return digest.hexdigest()
+
+
+def _free(marks: Iterable[str], parts: Sequence[bytes]) -> str:
+    """The first that stands in no part."""
+    return next(mark for mark in marks if not any(mark.encode() in part for part in parts))
 
 
 def _parts(name: str, value: Any) -> Iterator[bytes]:
@@ -99,7 +104,7 @@ def read_form(content_type: str, body: bytes) -> dict[str, Any]:
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary.encode())
     if len(pieces) - 2 > PARTS_MAX:
         raise BadRequest(f"the form has more than {PARTS_MAX} parts")
-    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
+    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise BadRequest("the form ends before its last boundary")
     form: dict[str, Any] = {}
     for piece in pieces[1:-1]:
