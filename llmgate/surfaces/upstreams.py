@@ -8,6 +8,7 @@ address, base path, format and key.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -48,6 +49,9 @@ QUIET = frozenset(
 QUIET_PREFIXES = (b"x-stainless-", b"x-fern-", OURS)
 """Headers that decide nothing about an answer: who asks, how often, and how it is traced. Any other one may."""
 
+VERSION = re.compile("^/v[0-9][a-z0-9]*(?=/)")
+"""What clients' base paths consist of, as a rule."""
+
 MARK_BYTES = 16
 
 
@@ -56,13 +60,20 @@ class Upstreams:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._places: list[tuple[str, str, str, str]] = []
-        for name, provider in pipeline.providers.items():
-            if isinstance(provider, HTTPProvider):
-                self._places.append((*provider.place(), provider.dialect(), name))
-        self._names = {*pipeline.providers, *pipeline.settings.routes}
         chain = pipeline.settings.routes.get(CHAIN_ROUTE)
         self._chain = {target.provider for target in (*chain.deployments, *chain.fallback)} if chain else set()
+        self._look()
+
+    def _look(self) -> None:
+        """See who is there."""
+        there = self._pipeline.providers
+        self._places = [
+            (*provider.place(), provider.dialect(), name)
+            for name, provider in there.items()
+            if isinstance(provider, HTTPProvider)
+        ]
+        self._names = {*there, *self._pipeline.settings.routes}
+        self._there = there
 
     def lead(self, request: Request, name: str, asked: Asked, words: Spoken) -> Route | None:
         """
@@ -75,17 +86,19 @@ class Upstreams:
             None if the name means nothing, and nobody stands behind the client.
         """
         pipeline, verb = self._pipeline, words.verb
+        unread = verb == "request"
         if not asked.origin or name.partition("/")[0] in self._names:
             found = pipeline.named(name, verb) if name else None
+            if found is not None and unread:
+                request.path = self._below(found.candidates[0].deployment.provider, asked)
             if found is not None or not asked.origin:
                 return found
-        unread = verb == "request"
         provider = self._here(asked, words)
         if provider is None:
             request.headers, request.path = _lines(asked.headers), asked.target
             return self._own(name, asked, words)
         if unread:
-            request.path = asked.target.removeprefix(self._base(provider))
+            request.path = self._below(provider, asked)
         if unread or not name:
             return pipeline.named(provider, "request")
         # Where one name stands for several providers, it does so for a client of any of them.
@@ -100,8 +113,12 @@ class Upstreams:
         best = max(here, key=lambda place: (place[1] == words.base, place[2] == words.dialect), default=None)
         return None if best is None else best[3]
 
-    def _base(self, provider: str) -> str:
-        return next(base for _, base, _, name in self._places if name == provider)
+    def _below(self, provider: str, asked: Asked) -> str:
+        """Path and query of a request below the provider's base URL; a client elsewhere has another one, of a version."""
+        base = next((base for _, base, _, name in self._places if name == provider), "")
+        if asked.path.startswith(base + "/"):
+            return asked.target.removeprefix(base)
+        return VERSION.sub("", asked.target)
 
     # The client's own upstream.
 
