@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -84,29 +85,39 @@ class _Job:
         self.video = cast(Video, await self._ask(runtime, "video_status", {}, timeout_s))
 
     async def _wait(self, runtime: Runtime, timeout: Any, poll: Any, told: Callable[[Any], object] | None) -> None:
-        poll_s = seconds("poll", poll)
+        poll_s = rest_s = seconds("poll", poll)
+        if rest_s == 0:
+            raise BadRequest("poll: give the upstream a rest between two looks")
         until = runtime.now() + seconds("timeout", timeout)
         while self.video.status not in ("completed", "failed"):
             left_s = until - runtime.now()
             if left_s <= 0:
                 raise DeadlineExceeded(f"video {self.id} is not done in time; it goes on, wait for it again")
-            await runtime.sleep(min(poll_s, left_s))
-            poll_s = seconds("poll", poll)
+            await runtime.sleep(min(rest_s, left_s))
+            rest_s = poll_s
             seen = self.video.status, self.video.progress
             try:
                 await self._look(runtime, min(LOOK_S, max(until - runtime.now(), poll_s)))
             except GatewayError as error:
                 if error.kind not in PASSING:
                     raise
-                poll_s = max(poll_s, error.retry_after or 0.0)
+                rest_s = max(poll_s, error.retry_after or 0.0)
             if told is not None and seen != (self.video.status, self.video.progress):
                 told(self)
+        self._insist()
+
+    def _insist(self) -> None:
+        """
+        Raises:
+            GatewayError: If the video failed; one that nobody has raised before, which would hold on to where it was.
+        """
         if self.video.error is not None:
-            raise self.video.error
+            error = copy.copy(self.video.error)
+            error.deployment = error.deployment or self.deployment
+            raise error
 
     async def _fetch(self, runtime: Runtime, params: dict[str, Any]) -> bytes:
-        if self.video.error is not None:
-            raise self.video.error
+        self._insist()
         if self.video.status != "completed":
             raise BadRequest(f"video {self.id} is not there yet ({self.video.status}); wait for it first")
         place = {} if self.video.url is None else {"url": self.video.url}
