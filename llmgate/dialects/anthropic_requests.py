@@ -16,7 +16,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 
 __all__ = [
     "ANSWER_TOKENS",
@@ -493,7 +493,7 @@ def read_chat(data: Any) -> Request:
             if not config:
                 del body["output_config"]
         name = "the request"
-        return Request("chat", data.get("model") or "", body, data.get("stream") is True, encoded(body))
+        return Request("chat", data.get("model") or "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 

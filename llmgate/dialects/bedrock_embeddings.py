@@ -17,7 +17,7 @@ from ..types.usage import Usage
 from .bedrock_errors import error_of
 from .bedrock_requests import ADDRESS, FORMAT
 from .bedrock_words import Json
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 
 __all__ = ["read_embed", "read_embeddings", "write_embed", "write_embeddings"]
 
@@ -107,7 +107,7 @@ def read_embed(data: Any) -> Request:
         body: Json = {"input": texts, **own}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        return Request("embed", data.get("modelId") or "", body, False, encoded(body))
+        return Request("embed", data.get("modelId") or "", body)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None
 

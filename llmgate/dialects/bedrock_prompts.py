@@ -21,7 +21,7 @@ from ..types.request import Request
 from ..types.response import Choice, Chunk, Response, explode
 from ..types.usage import Usage
 from .openai_words import Json
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, misshapen
 from .unsaid import HINTS, refused
 
 __all__ = [
@@ -229,7 +229,7 @@ def read_complete(data: Json) -> Request:
         if config and config is not rest:
             rest[maker.inside] = config
         body |= rest
-        return Request("complete", "", body, data.get("stream") is True, encoded(body))
+        return Request("complete", "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None
 

@@ -18,7 +18,7 @@ from ..types.wire import encode, loads
 from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 
 __all__ = ["ADDRESS", "FORMAT", "HINTS", "read_chat", "write_chat"]
 
@@ -472,7 +472,7 @@ def read_chat(data: Any) -> Request:
             elif name not in _READ_APART:
                 body[name] = value
         name = "the request"
-        return Request("chat", data.get("modelId") or "", body, data.get("stream") is True, encoded(body))
+        return Request("chat", data.get("modelId") or "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 
@@ -487,7 +487,7 @@ def _read_messages(data: Json) -> list[Json]:
         messages.append({"role": "system", "content": _simplest([_read_block(block) for block in system])})
     for message in data["messages"]:
         role, content = message["role"], message["content"]
-        text = content[0].get("text") if len(content) == 1 and len(content[0]) == 1 else None
+        text = content[0].get("text") if len(content) == 1 else None
         if text and text.__class__ is str and role in _SPEAKERS:
             messages.append({"role": role, "content": text})  # as most of them are
         elif role == "assistant":
@@ -522,9 +522,9 @@ def _read_user(content: list[Json]) -> list[Json]:
 
 def _read_block(block: Json) -> Json:
     """The part that OpenAI would write; a block for which it has no words stays as it is."""
+    if block.get("text").__class__ is str:
+        return {"type": "text", "text": block["text"]}
     match block:
-        case {"text": str(text)}:
-            return {"type": "text", "text": text}
         case {"image": {"format": format, "source": {"bytes": data}}}:
             return {"type": "image_url", "image_url": {"url": f"data:image/{format};base64,{data}"}}
         case {"audio": {"format": "mp3" | "wav" as format, "source": {"bytes": data}}}:

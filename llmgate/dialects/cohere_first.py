@@ -20,7 +20,7 @@ from ..types.response import Choice, Chunk, Response, explode
 from .cohere_requests import NAMES
 from .cohere_words import finish_reason
 from .openai_words import Json, text_of
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, misshapen
 from .unsaid import HINTS, NEUTRAL, refused
 
 __all__ = ["FirstWriter", "read_first", "write_first", "write_first_answer"]
@@ -112,7 +112,7 @@ def read_first(data: Any) -> Request:
         for name, value in data.items():
             if name not in _APART:
                 body[_BACK.get(name, name)] = value
-        return Request("chat", data.get("model") or "", body, data.get("stream") is True, encoded(body))
+        return Request("chat", data.get("model") or "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 

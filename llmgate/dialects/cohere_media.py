@@ -88,4 +88,4 @@ def _read(verb: Verb, data: Json, *needed: str) -> Request:
         if not data.get(name):
             raise BadRequest(f"{name} is missing")
     body = {name: value for name, value in data.items() if name != "model"}
-    return Request(verb, data.get("model") or "", body, False, encoded(body))
+    return Request(verb, data.get("model") or "", body)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 from .unsaid import HINTS, NEUTRAL, refused
 
 __all__ = [
@@ -316,7 +316,7 @@ def read_chat(data: Any) -> Request:
                 _READERS[name](body, value)
             elif name not in ("messages", "model", "stream"):
                 body[_OURS.get(name, name)] = value
-        return Request("chat", data.get("model") or "", body, data.get("stream") is True, encoded(body))
+        return Request("chat", data.get("model") or "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 
@@ -378,6 +378,6 @@ def read_embed(data: Any) -> Request:
                 body["dimensions"] = value
             elif name not in ("inputs", "model", "output_dimension", "texts"):
                 body[name] = value
-        return Request("embed", data.get("model") or "", body, False, encoded(body))
+        return Request("embed", data.get("model") or "", body)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None

@@ -18,7 +18,7 @@ from ..types.wire import encode, loads
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 
 __all__ = [
     "ADDRESS",
@@ -84,6 +84,9 @@ https://ai.google.dev/gemini-api/docs/thought-signatures#faqs (checked 2026-11-2
 """
 
 _GENERATION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
+
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+"""What the name of a JSON schema must not hold."""
 
 _OF_PARTS = ("mediaResolution", "thoughtSignature", "videoMetadata", "partMetadata", "mediaProcessing")
 """What Google knows about a part that OpenAI does not."""
@@ -267,17 +270,20 @@ def _write_turn(turns: _Turns, message: Json) -> None:
         return
     if turns.results:
         turns.settle()
-    if role == "user":
+    if content.__class__ is str and len(message) == 2 and role in _SPEAKERS:  # as most messages are
+        turns.say(_SPEAKERS[role], [{"text": content}])
+    elif role == "user":
         turns.say("user", _content(content))
     elif role == "assistant":
-        # Most say a text and nothing else.
-        said = len(message) == 2 and content is not None
-        turns.say("model", _content(content) if said else _write_assistant(turns, message))
+        turns.say("model", _write_assistant(turns, message))
     elif role in ("system", "developer"):
         # Hoisted wherever it stands: Gemini takes instructions in front only.
         turns.system += _content(content)
     else:
         raise BadRequest(f"Gemini has no role {role!r}")
+
+
+_SPEAKERS: Mapping[str, str] = {"user": "user", "assistant": "model"}
 
 
 def _content(content: Any) -> list[Json]:
@@ -571,7 +577,7 @@ def read_chat(data: Any) -> Request:
                 body[name] = value
         name = "the request"
         model = (given.get("model") or "").removeprefix("models/")
-        return Request("chat", model, body, given.get("stream") is True, encoded(body))
+        return Request("chat", model, body, given.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 
@@ -593,39 +599,36 @@ def _read_messages(contents: Any, system: Any) -> list[Json]:
         messages.append({"role": "system", "content": _simplest([read_part(part) for part in parts])})
     waiting: list[tuple[str, str]] = []  # tool and id of the calls that have no result yet
     for turn, content in enumerate(_many(contents)):
-        parts = _many(content.get("parts") or [])
-        if content.get("role") == "model":
-            message = _read_plain(parts, turn) or _read_model([_spelled(part) for part in parts], turn)
+        by_model, parts = content.get("role") == "model", _many(content.get("parts") or [])
+        text = parts[0].get("text") if len(parts) == 1 and len(parts[0]) == 1 else None
+        if text.__class__ is str:  # as in most of them
+            messages.append({"role": "assistant" if by_model else "user", "content": text})
+            if by_model:
+                waiting = []
+        elif by_model:
+            message = _read_calls(parts) or _read_model([_spelled(part) for part in parts], turn)
             calls = message.get("tool_calls")
             waiting = [(call["function"]["name"], call["id"]) for call in calls] if calls else []
             messages.append(message)
-        elif len(parts) == 1 and parts[0].keys() == _TEXT and parts[0]["text"].__class__ is str:
-            messages.append({"role": "user", "content": parts[0]["text"]})
         else:
             messages += _read_user(parts, waiting)
     return messages
 
 
-_TEXT, _RESULT = frozenset({"text"}), frozenset({"functionResponse"})
-_CALL = frozenset({"id", "name", "args"})
-
-
 def _spelled(part: Json) -> Json:
     """A part with the names as Google writes them itself."""
     result = part.get("functionResponse")
-    if result is not None and part.keys() == _RESULT and result.keys() == _OF_RESULT:
+    if result is not None and len(part) == 1 and result.keys() == _RESULT:
         return part
     return _undoubted(camelled(part))
 
 
-_OF_RESULT = frozenset({"id", "name", "response"})
+_RESULT = frozenset({"id", "name", "response"})
+_CALL = frozenset({"id", "name", "args"})
 
 
-def _read_plain(parts: list[Json], turn: int) -> Json | None:
-    """A turn of the model that is a text, or calls, and nothing else, as nearly all are; None for any other."""
-    if len(parts) == 1 and parts[0].keys() == _TEXT:
-        text = parts[0]["text"]
-        return {"role": "assistant", "content": text} if text.__class__ is str else None
+def _read_calls(parts: list[Json]) -> Json | None:
+    """A turn of the model that calls tools by ids of their own and says nothing else; None for any other."""
     calls: list[Json] = []
     for part in parts:
         call = part.get("functionCall")
@@ -765,7 +768,7 @@ def _read_tool_config(body: Json, config: Any) -> None:
             allowed = {"mode": "required" if mode == "ANY" else "auto", "tools": tools}
             choice = {"type": "allowed_tools", "allowed_tools": allowed}
         elif not tools:
-            choice = next((ours for ours, theirs in _MODES.items() if theirs == mode), None)
+            choice = _CHOICES.get(mode)
     if choice is not None:
         body["tool_choice"] = choice
         del rest["functionCallingConfig"]
@@ -773,26 +776,34 @@ def _read_tool_config(body: Json, config: Any) -> None:
         body["toolConfig"] = rest
 
 
+_CHOICES: Mapping[str, str] = {theirs: ours for ours, theirs in _MODES.items()}
+
+
+_OURS: Mapping[str, str] = {theirs: ours for ours, theirs in _NAMES.items()} | {
+    "maxOutputTokens": "max_completion_tokens",
+    "stopSequences": "stop",
+}
+
+
 def _read_config(body: Json, config: Any) -> None:
-    rest = dict(config)
-    for ours, theirs in _NAMES.items():
-        if theirs in rest:
-            body[ours] = rest.pop(theirs)
-    if "maxOutputTokens" in rest:
-        body["max_completion_tokens"] = rest.pop("maxOutputTokens")
-    if "stopSequences" in rest:
-        body["stop"] = rest.pop("stopSequences")
+    rest: Json = {}
+    for name, value in config.items():
+        if name in _OURS:
+            body[_OURS[name]] = value
+        else:
+            rest[name] = value
     if "responseModalities" in rest:
         body["modalities"] = [modality.lower() for modality in rest.pop("responseModalities")]
     if rest.get("responseMimeType") == "application/json":
         del rest["responseMimeType"]
         body["response_format"] = _read_format(rest)
-    thinking = rest.get("thinkingConfig") or {}
-    level = str(thinking.get("thinkingLevel")).lower()
-    # Alone either of the two is less than what an effort asks for.
-    if thinking.keys() == {"includeThoughts", "thinkingLevel"} and thinking["includeThoughts"] and level in LEVELS:
-        body["reasoning_effort"] = level
-        del rest["thinkingConfig"]
+    if "thinkingConfig" in rest:
+        thinking = rest["thinkingConfig"]
+        level = str(thinking.get("thinkingLevel")).lower()
+        # Alone either of the two is less than what an effort asks for.
+        if thinking.keys() == {"includeThoughts", "thinkingLevel"} and thinking["includeThoughts"] and level in LEVELS:
+            body["reasoning_effort"] = level
+            del rest["thinkingConfig"]
     if rest:
         body["generationConfig"] = rest
 
@@ -804,7 +815,7 @@ def _read_format(rest: Json) -> Json:
     if schema is None:
         return {"type": "json_object"}
     # OpenAI wants a name for it.
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(schema.get("title") or "response"))[:64]
+    name = _NO_NAME.sub("_", str(schema.get("title") or "response"))[:64]
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
 
 

@@ -13,7 +13,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .gemini_words import json_object
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 from .unsaid import HINTS, NEUTRAL, refused
 
 __all__ = [
@@ -304,7 +304,7 @@ def _read(verb: Any, needed: str, read: Callable[[Any], Any], data: Any) -> Requ
                 _READERS[name](body, value)
             elif name not in (needed, "model", "stream"):
                 body[name] = value
-        return Request(verb, data.get("model") or "", body, data.get("stream", True) is not False, encoded(body))
+        return Request(verb, data.get("model") or "", body, data.get("stream", True) is not False)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 
@@ -394,6 +394,6 @@ def read_embed(data: Any) -> Request:
     try:
         body: Json = {"input": data["input"] if "input" in data else data["prompt"]}
         body |= {name: value for name, value in data.items() if name not in ("input", "model", "prompt")}
-        return Request("embed", data.get("model") or "", body, False, encoded(body))
+        return Request("embed", data.get("model") or "", body)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None

@@ -13,7 +13,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
 from .responses_words import CALLS, KEPT, LOGPROBS, OF_CALLS, agree, kind_of, read_output
-from .shapes import MISSHAPEN, encoded, misshapen, restated
+from .shapes import MISSHAPEN, misshapen, restated
 
 __all__ = ["FORMAT", "HINTS", "NEUTRAL", "read_chat", "write_chat"]
 
@@ -313,7 +313,7 @@ def read_chat(data: Any) -> Request:
                 body[name] = value
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
-    return Request("chat", model, body, data.get("stream") is True, encoded(body))
+    return Request("chat", model, body, data.get("stream") is True)
 
 
 _INSTEAD = ("prompt", "previous_response_id", "conversation")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from .wire import dumps
+from ..errors import BadRequest
+from .wire import dumps, encode
 
 __all__ = ["ONCE", "PINNED", "Message", "Original", "Request", "Verb"]
 
@@ -64,7 +65,7 @@ class Original:
 
     Args:
         body: As it came.
-        read: Makes the request in our shape of it.
+        read: Makes the request in our shape of it. What that is as JSON is written when somebody wants it.
         plain: Whether our shape is the body itself, but for the model and for how the answer travels.
     """
 
@@ -85,7 +86,10 @@ class Original:
         """
         # Of two threads that come first one throws away what the other has made, too.
         if self._unified is None:
-            self._unified = self._read(self.body)
+            unified = self._read(self.body)
+            if not unified.encoded:
+                del unified.encoded
+            self._unified = unified
         return self._unified
 
 
@@ -141,21 +145,29 @@ class Request:
             # Python comes here for what is not there: of a request in a caller's format these two, until they are wanted.
             if name not in ("body", "encoded"):
                 raise AttributeError(f"a request has no {name}")
-            unified = self.original.unified()
-            self.body, self.encoded = unified.body, unified.encoded
-            return getattr(unified, name)
+            value = self._encoded() if self.original is None else getattr(self.original.unified(), name)
+            setattr(self, name, value)
+            return value
 
     def native(self, dialect: str) -> Any:
         """The body as it came, if it came in this format and nobody changed the request since; else None."""
         original = self.original
         if original is None or self.spoken != dialect:
             return None
+        for name in ("body", "encoded"):
+            try:
+                own = object.__getattribute__(self, name)
+            except AttributeError:
+                continue  # nobody has looked at it
+            if own is not getattr(original.unified(), name):
+                return None
+        return original.body
+
+    def _encoded(self) -> bytes:
         try:
-            body, encoded = object.__getattribute__(self, "body"), object.__getattribute__(self, "encoded")
-        except AttributeError:
-            return original.body  # nobody has looked at it
-        unified = original.unified()
-        return original.body if body is unified.body and encoded is unified.encoded else None
+            return encode(self.body)
+        except (TypeError, ValueError) as error:
+            raise BadRequest(f"the request is not JSON: {error}") from None
 
     def but(self, **params: Any) -> Request:
         """

@@ -85,6 +85,41 @@ def test_a_changed_request_has_no_original(change: Any) -> None:
     assert ("french", None, 1) == (other.spoken, other.native("french"), other.body["seed"])
 
 
+def test_is_written_as_json_when_somebody_wants_that_and_once() -> None:
+    """
+    A translation that its reader did not write is written at the first look, for all copies; and not for a mere body.
+    """
+    request = said(lambda body: Request("chat", body={"messages": []}))
+    other = request.to("n")
+
+    assert {"messages": []} == request.body
+    assert FRENCH is request.native("french")
+    assert b'{"messages":[]}' == request.encoded
+    assert request.encoded is other.encoded
+    assert FRENCH is request.native("french") is other.native("french")
+
+
+def test_a_translation_that_is_no_json_is_refused_when_it_is_to_be_written() -> None:
+    """
+    Half a character has a place in a Python text and none in JSON.
+    """
+    request = said(lambda body: Request("chat", body={"messages": ["\ud800"]}))
+
+    assert {"messages": ["\ud800"]} == request.body
+    with pytest.raises(BadRequest, match="is not JSON"):
+        request.encoded
+
+
+def test_a_request_whose_json_was_changed_has_no_original() -> None:
+    """
+    Who writes it anew meant it, as who changes its body does.
+    """
+    request = said(Reader())
+    request.encoded = b'{"messages":[1]}'
+
+    assert None is request.native("french")
+
+
 def test_says_why_it_cannot_be_translated() -> None:
     """
     Whoever looks is told, each time; who does not look need not know.
@@ -106,7 +141,7 @@ def test_has_no_other_names() -> None:
     A slip of the pen is an error, and who copies or pickles gets what there is.
     """
     with pytest.raises(AttributeError, match="bodies"):
-        said(Reader()).bodies  # type: ignore[attr-defined]  # noqa: B018
+        said(Reader()).bodies  # type: ignore[attr-defined]
 
     assert said(Reader()) == copy.copy(said(Reader()))
     assert OURS == pickle.loads(pickle.dumps(OURS))
