@@ -94,7 +94,7 @@ class AnthropicMessages(Dialect):
         except MISSHAPEN:
             raise ProtocolError("the upstream's answer is no answer of the Messages API") from None
 
-    def write_response(self, answer: Answer) -> Json:
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
         The answer as a Message, a list of models, or the JSON that came.
 

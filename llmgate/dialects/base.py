@@ -146,7 +146,17 @@ class Dialect(Protocol):
         """
         ...
 
-    def write_response(self, answer: Answer) -> dict[str, Any]: ...
+    def write_response(self, answer: Answer, request: Request | None = None) -> dict[str, Any]:
+        """
+        The body with which a server of this format would answer.
+
+        Args:
+            request: What was asked, where one answer is told in several ways; None: a chat, as it is usual.
+
+        Raises:
+            BadRequest: If the format has no words for it.
+        """
+        ...
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """The error that a response of this status means; by its body first, by its status if the body says nothing."""

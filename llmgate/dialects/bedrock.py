@@ -118,7 +118,7 @@ class Bedrock(Dialect):
         except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
-    def write_response(self, answer: Answer) -> Json:
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
         The answer as Bedrock would send it.
 

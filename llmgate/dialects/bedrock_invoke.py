@@ -104,19 +104,16 @@ class BedrockInvoke(Bedrock):
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
         return super().read_response(request, body, quirks)
 
-    def write_response(self, answer: Answer, model: str = "") -> Json:
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
-        The answer as the maker of its model would send it.
-
-        Args:
-            model: The model that was asked, where the answer names another.
+        The answer as the maker of the model would send it that was asked; without a request, of the one that answered.
 
         Raises:
             BadRequest: For what this API has no words for.
         """
-        model = model or answer.model
+        model = answer.model if request is None else request.model or answer.model
         if not isinstance(answer, Response) or "amazon.nova" in model:
-            return super().write_response(answer)
+            return super().write_response(answer, request)
         maker = prompts.maker_of(model)
         if maker is not None:
             return prompts.write_answer(answer, maker)

@@ -127,7 +127,7 @@ class Gemini(Dialect):
         except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
-    def write_response(self, answer: Answer) -> Json:
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
         The answer as Google would send it.
 
@@ -137,6 +137,11 @@ class Gemini(Dialect):
         if isinstance(answer, Response):
             return _write_answer(answer)
         if isinstance(answer, Embeddings):
+            native = None if request is None else request.native(FORMAT)
+            if native is not None and "content" in native:
+                return {"embedding": {"values": answer.vectors[0]}}  # as `:embedContent` answers
+            if native is not None and "instances" in native:
+                return {"predictions": [{"embeddings": {"values": vector}} for vector in answer.vectors]}
             out: Json = {"embeddings": [{"values": vector} for vector in answer.vectors]}
             if answer.usage.input_tokens is not None:
                 out["usageMetadata"] = {"promptTokenCount": answer.usage.input_tokens}

@@ -90,19 +90,18 @@ class Ollama(Dialect):
         except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
-    def write_response(self, answer: Answer, verb: Verb = "chat") -> Json:
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
         The answer as Ollama would send it.
-
-        Args:
-            verb: What was asked for; the answers to a prompt and to a chat are the same and are written differently.
 
         Raises:
             BadRequest: For what this API has no words for.
         """
         if isinstance(answer, Response):
-            return _write_answer(answer, verb)
+            return _write_answer(answer, "chat" if request is None else request.verb)
         if isinstance(answer, Embeddings):
+            if request is not None and "prompt" in (request.native(FORMAT) or ()):
+                return {"embedding": answer.vectors[0]}  # as `/api/embeddings` answers
             out: Json = {"model": answer.model, "embeddings": answer.vectors}
             if answer.usage.input_tokens is not None:
                 out["prompt_eval_count"] = answer.usage.input_tokens

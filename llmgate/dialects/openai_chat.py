@@ -114,15 +114,11 @@ class OpenAIChat(Dialect):
                 raise error_of(None, {}, data) from None
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
-    def write_response(self, answer: Answer, verb: Verb = "chat") -> Json:
-        """
-        The answer as OpenAI would send it.
-
-        Args:
-            verb: What was asked for; a text completion and a chat have the same answer and are written differently.
-        """
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
+        """The answer as OpenAI would send it; one to a prompt is written otherwise than one to a chat."""
         if isinstance(answer, Response):
-            return _write_completion(answer) if verb == "complete" else _write_chat(answer)
+            complete = request is not None and request.verb == "complete"
+            return _write_completion(answer) if complete else _write_chat(answer)
         if isinstance(answer, Embeddings):
             return _write_embeddings(answer)
         if isinstance(answer, Models):

@@ -93,16 +93,11 @@ class OpenAIResponses(OpenAIChat):
                 raise error_of(None, {}, data) from None
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
 
-    def write_response(self, answer: Answer, verb: Verb = "chat") -> Json:
-        """
-        The answer as OpenAI would send it: a Response for a chat, and what chat's dialect writes for any other verb.
-
-        Args:
-            verb: What was asked for; a text completion and a chat have the same answer and are written differently.
-        """
-        if verb == "chat" and isinstance(answer, Response):
+    def write_response(self, answer: Answer, request: Request | None = None) -> Json:
+        """The answer as OpenAI would send it: a Response for a chat, and what chat's dialect writes for any other verb."""
+        if isinstance(answer, Response) and (request is None or request.verb == "chat"):
             return _write_response(answer)
-        return super().write_response(answer, verb)
+        return super().write_response(answer, request)
 
     def reader(self, request: Request, quirks: Quirks) -> StreamReader:
         return Reader(request, quirks) if request.verb == "chat" else super().reader(request, quirks)

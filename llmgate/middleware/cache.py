@@ -234,7 +234,7 @@ class Caching:
         reply = await self._next(call)
         if control.write and SHARED not in call.trail.notes:
             record = _Record(self, call, key, reply)
-            reply.through(record.see)
+            reply.through(record.see, changes=False)
             reply.on_complete(record.store)
         return reply
 

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from ..dialects import dialect_named
 from ..dialects.base import Dialect, StreamReader, Written
+from ..dialects.passing import Passing
 from ..errors import ConfigError, ConnectionFailed, GatewayError, ProtocolError, StreamInterrupted
 from ..policies.timers import Timers
 from ..runtime.client import library_of
@@ -352,11 +353,15 @@ class _Asker:
             body = await _body(response, timers.until)
         except TimeoutError:
             raise timers.expired(call.runtime.now()) from None
-        answer = self._read(call.request, response, body)
+        request = call.request
+        answer = self._read(request, response, body)
         if isinstance(answer, Binary) and not answer.media_type:
             answer.media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         self._provider.told_beside(answer, response.headers)
-        return Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
+        reply = Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
+        if request.spoken and request.spoken == self._dialect.format(request.verb):
+            answer.wire, reply.spoken = body, request.spoken
+        return reply
 
     def _read(self, request: Request, response: WireResponse, body: bytes) -> Answer:
         if request.verb == "request":
@@ -378,7 +383,10 @@ class _Asker:
         return self._dialect.read_error(response.status, response.headers, body)
 
     async def _streamed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
-        stream = _StreamSource(self, call, response, timers, self._dialect.reader(call.request, self._quirks))
+        request = call.request
+        reader = self._dialect.reader(request, self._quirks)
+        passes = request.spoken != "" and request.spoken == self._dialect.format(request.verb)
+        stream = _StreamSource(self, call, response, timers, Passing(reader) if passes else reader)
         # Whatever fails before the first content is an exception here, where it can be repaired.
         first = await stream.first()
         reply = Reply(
@@ -389,6 +397,8 @@ class _Asker:
             request_id=_request_id(response.headers),
         )
         reply.first_token_s = timers.first_token_s
+        if passes:
+            reply.spoken = request.spoken
         return reply
 
     async def _passed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
@@ -495,13 +505,14 @@ class _StreamSource:
 
     async def _drain(self) -> Sequence[Chunk]:
         self._ended = True
+        behind = self._data[self._at :]
         try:
             until = self._now() + DRAIN_S
-            while await self._response.read(until):
-                pass
+            while data := await self._response.read(until):
+                behind += data
         except (TimeoutError, GatewayError):
             await self._response.close()
-        return ()
+        return self._reader.trailing(behind) if isinstance(self._reader, Passing) else ()
 
     def _interrupted(self, error: GatewayError) -> GatewayError:
         return error if self._timers.first_token_s is None else _interrupted(error)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from ..dialects import dialect_named
 from ..dialects.base import Dialect, StreamWriter
+from ..dialects.passing import answer_body, answer_writer
 from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayError, ModelNotFound
 from ..runtime.accepting import options as options_of
 from ..runtime.edge import attributed, discovered
 from ..types.call import Call, Options
 from ..types.reply import Reply
 from ..types.request import Request
-from ..types.response import Answer, Model, Models
+from ..types.response import Model, Models
 from ..types.runtime import Runtime
 from ..types.wire import encode, loads
 from .asked import Asked, Lines
@@ -126,7 +127,7 @@ class Exchange:
             if words.dialect == "gemini":
                 asked = _key_apart(asked)
             if words.verb == "models" and not asked.origin and ROUTE not in asked.named:
-                return self._written(await self._models(runtime), dialect, "models", [])
+                return Answered(200, [JSON], encode(dialect.write_response(await self._models(runtime))))
             call = self._call(runtime, asked, words, dialect)
             reply = await self._gateway._open(call)
             if words.verb == "request":
@@ -212,15 +213,10 @@ class Exchange:
         lines = _circumstances(reply, call)
         if (cost := answer.cost) is not None:
             lines.append((b"x-llmgate-cost", str(cost).encode("ascii")))
-        return self._written(answer, dialect, call.request.verb, lines)
-
-    def _written(self, answer: Answer, dialect: Dialect, verb: str, lines: Lines) -> Answered:
-        writes = cast("Any", dialect.write_response)
-        body = writes(answer, verb) if dialect.name in TOLD else writes(answer)
-        return Answered(200, [JSON, *lines], encode(body))
+        return Answered(200, [JSON, *lines], answer_body(dialect, call.request, reply, answer))
 
     def _streamed(self, reply: Reply, call: Call, dialect: Dialect) -> Answered:
-        writing = _Writing(reply, dialect.writer(call.request.to(call.route)))
+        writing = _Writing(reply, answer_writer(dialect, call.request.to(call.route), reply))
         lines = [STREAMED.get(dialect.name, EVENTS), *_circumstances(reply, call)]
         return Answered(200, lines, None, writing.read, reply.close)
 
@@ -235,10 +231,6 @@ class Exchange:
                 if name not in UNREAD
             ]
         return Answered(200 if reply.head is None else reply.head.status, lines, None, passing.read, reply.close)
-
-
-TOLD = frozenset({"openai_chat", "openai_responses", "ollama"})
-"""The dialects in which one answer is written in two ways, as it was asked for."""
 
 
 class _Writing:

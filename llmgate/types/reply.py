@@ -93,13 +93,15 @@ class Reply:
         first_token_s: Seconds to the first content, told by whoever measures it.
         ended: How it ended; None while it has not.
         head: The upstream's status and headers, where its body passes through unread.
+        spoken: Name of the format in which the upstream's own bytes (`wire`, of the chunks or of the answer) say what the
+            answer says; empty, if nobody kept them or somebody may have changed what it says.
         later: Used if the reply is dropped: the garbage collector may come at any moment, also while this very thread holds
             the lock that a settle wants.
     """
 
     __slots__ = (
         "_chunks", "_close", "_completions", "_settles", "_source", "_stages", "_whole",
-        "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "usage",
+        "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "spoken", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +129,7 @@ class Reply:
         self.first_token_s: float | None = None
         self.ended: Outcome | None = None
         self.head: RawResponse | None = None
+        self.spoken = ""
         self.later: Later | None = None
 
     @classmethod
@@ -149,9 +152,16 @@ class Reply:
         """The answer, where it is there in one piece and nobody is left who could change or refuse it; else None."""
         return None if self._stages or self._completions or self.ended is not None else self._whole
 
-    def through(self, stage: Stage) -> None:
-        """Let every batch of chunks pass `stage`. It is a plain function: it may look, change, add and drop."""
+    def through(self, stage: Stage, *, changes: bool = True) -> None:
+        """
+        Let every batch of chunks pass `stage`. It is a plain function: it may look, change, add and drop.
+
+        Args:
+            changes: False promises that it only looks. Then the upstream's own bytes may still be handed on.
+        """
         self._stages += (stage,)
+        if changes:
+            self.spoken = ""
 
     def on_complete(self, work: Callable[[], Awaitable[object]]) -> None:
         """Await `work` once the answer has come whole, before the reader learns that it is over."""

@@ -144,6 +144,7 @@ class Answer(_Unread):
         attempts: One record for every upstream attempt of the call, in order.
         request_id: The upstream's id of the HTTP request.
         priced: Computes the cost when somebody asks for it; prices are loaded only then.
+        wire: The upstream's own body, where somebody may want to hand it on (`Reply.spoken`).
     """
 
     id: str = ""
@@ -156,6 +157,7 @@ class Answer(_Unread):
     attempts: Sequence[Attempt] = field(default=(), compare=False, repr=False)
     request_id: str | None = field(default=None, compare=False, repr=False)
     priced: Callable[[Answer], Decimal | None] | None = field(default=None, compare=False, repr=False)
+    wire: bytes | None = field(default=None, compare=False, repr=False)
 
     if not TYPE_CHECKING:
 
@@ -341,7 +343,8 @@ class Chunk:
         raw: The upstream's own event as JSON.
         items: What a wrapped generator yielded; such chunks fold into a `Value`.
         whole: An answer in one piece. Such a chunk stands alone in its stream; its other fields are empty.
-        wire: The upstream's own bytes of it, where they may be handed on as they are.
+        wire: The upstream's own bytes that came with it, framing included, where somebody may want to hand them on
+            (`Reply.spoken`).
     """
 
     text: str = ""

@@ -70,7 +70,7 @@ def test_written_answers_read_as_they_did(record: Record) -> None:
     An answer written again says what it said, in the same words.
     """
     answer = wire.read_whole(record)
-    written = dialect.write_response(answer, verb_of(record))
+    written = dialect.write_response(answer, Request(verb_of(record)))
     again = dialect.read_response(wire.asked(record), json.dumps(written).encode(), PLAIN)
 
     assert answer == again

@@ -1131,10 +1131,10 @@ def test_openais_own_types_accept_what_is_written():
 
     for reply in (REPLY, bare):
         chat.ChatCompletion.model_validate(DIALECT.write_response(reply))
-        types.Completion.model_validate(DIALECT.write_response(reply, "complete") | {"choices": []})
+        types.Completion.model_validate(DIALECT.write_response(reply, Request("complete")) | {"choices": []})
         for item in events_of(written(reply)):
             chat.ChatCompletionChunk.model_validate(item)
-    types.Completion.model_validate(DIALECT.write_response(bare, "complete"))
+    types.Completion.model_validate(DIALECT.write_response(bare, Request("complete")))
     for item in events_of(written(bare, verb="complete")):
         assert "t" == item["choices"][0]["text"] or item["choices"][0]["finish_reason"]
     vectors = DIALECT.write_response(Embeddings(model="e", vectors=[[0.5]], usage=Usage(2)))

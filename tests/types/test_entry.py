@@ -93,7 +93,7 @@ answers: st.SearchStrategy[Answer] = st.one_of(
     st.builds(TokenCount, **common, input_tokens=st.integers(0, 10**9)),
 )  # fmt: skip
 
-OF_THE_CALL = {"cached", "attempts", "priced"}
+OF_THE_CALL = {"cached", "attempts", "priced", "wire"}
 """What belongs to the call that got an answer, and is not kept with it."""
 
 
