@@ -66,7 +66,7 @@ class AnthropicVertex(AnthropicMessages):
             data = None
         told = data[0] if isinstance(data, list) and data else data
         error = told.get("error") if isinstance(told, dict) else None
-        if isinstance(error, dict) and "type" not in error and "status" in error:
+        if isinstance(error, dict) and "status" in error:
             return googles_error(status, headers, data)
         return super().read_error(status, headers, body)
 

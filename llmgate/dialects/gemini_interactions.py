@@ -25,6 +25,7 @@ Sources, checked 2026-11-20: https://ai.google.dev/gemini-api/docs/interactions,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +37,8 @@ from ..types.wire import loads
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .gemini import Gemini
 from .gemini_errors import error_of
-from .interactions_requests import read_chat, write_chat
+from .gemini_requests import FORMAT as GEMINIS
+from .interactions_requests import FORMAT, read_chat, write_chat
 from .interactions_streams import Reader, Writer, failure_of
 from .interactions_words import (
     finish_of,
@@ -49,7 +51,7 @@ from .interactions_words import (
     write_usage,
 )
 from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["GeminiInteractions"]
 
@@ -59,6 +61,9 @@ class GeminiInteractions(Gemini):
 
     name: str = "gemini_interactions"
 
+    def format(self, verb: Verb) -> str:
+        return FORMAT if verb == "chat" else GEMINIS
+
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         if request.verb != "chat":
             return super().write_request(request, quirks)
@@ -66,7 +71,7 @@ class GeminiInteractions(Gemini):
         return Written("POST", path, encoded(write_chat(request), request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
-        return read_chat(data) if verb == "chat" else super().read_request(verb, data)
+        return heard(FORMAT, verb, data, _READERS) if verb == "chat" else super().read_request(verb, data)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb != "chat":
@@ -92,6 +97,9 @@ class GeminiInteractions(Gemini):
 
     def writer(self, request: Request) -> StreamWriter:
         return Writer(request, _write_answer)
+
+
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat}
 
 
 def _read_answer(data: Json) -> Response:

@@ -18,10 +18,12 @@ from .gemini_requests import LEVELS, read_part, write_part
 from .gemini_words import json_object
 from .interactions_words import kept_steps, read_steps, said, step_of_call
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, encoded, misshapen
+from .shapes import MISSHAPEN, misshapen, restated
 from .unsaid import HINTS, NEUTRAL, refused
 
-__all__ = ["read_chat", "write_chat"]
+__all__ = ["FORMAT", "read_chat", "write_chat"]
+
+FORMAT = "gemini_interactions"
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -62,6 +64,10 @@ def write_chat(request: Request) -> Json:
     Raises:
         BadRequest: If it cannot be said so; the message names the parameter or the message.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        # An agent brings its model along.
+        return restated(native, request, ("model",) if "agent" in native else ())
     given: Json = request.body
     out: Json = {}
     config: Json = {}
@@ -84,7 +90,7 @@ def write_chat(request: Request) -> Json:
     config |= given.get("generation_config") or {}
     if config:
         out["generation_config"] = config
-    if request.model and "agent" not in out:  # an agent brings its model along
+    if request.model and "agent" not in out:
         out["model"] = request.model
     if request.stream:
         out["stream"] = True
@@ -297,8 +303,7 @@ def read_chat(data: Any) -> Request:
                 read(body, value)
             elif name not in _READ_APART and value is not None:
                 body[name] = value
-        model = data.get("model") or ""
-        return Request("chat", model, body, data.get("stream") is True, encoded(body))
+        return Request("chat", data.get("model") or "", body, data.get("stream") is True)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
 

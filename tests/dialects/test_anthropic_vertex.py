@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from llmgate.dialects import dialect_named
-from llmgate.errors import BadRequest, GatewayError, ModelNotFound, Overloaded, RateLimited
+from llmgate.errors import AuthenticationFailed, BadRequest, GatewayError, ModelNotFound, Overloaded, RateLimited
 from llmgate.types.request import Request
 
 from . import corpus
@@ -76,6 +76,7 @@ def test_what_it_has_not_is_refused() -> None:
     [
         (404, {"code": 404, "message": "Publisher Model `projects/p/claude-9` was not found", "status": "NOT_FOUND"}, ModelNotFound),
         (429, {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}, RateLimited),
+        (400, {"code": 400, "message": "API key not valid", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}, AuthenticationFailed),
         (529, {"type": "overloaded_error", "message": "Overloaded"}, Overloaded),
     ],
 )  # fmt: skip

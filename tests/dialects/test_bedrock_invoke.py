@@ -147,6 +147,9 @@ def test_command_r_is_asked_in_version_1() -> None:
     } == out
     again = dialect.read_request("chat", out)
     assert out == written(COMMAND_R, body=again.body)
+    later = written(COMMAND_R, body={"messages": [*messages[1:3], messages[0], messages[3]]})
+    assert {"role": "SYSTEM", "message": "be brief"} == later["chat_history"][-1]
+    assert "preamble" not in later
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,9 @@ def test_a_completion_is_read_by_its_keys(model: str) -> None:
     counted = (3, 2) if model in (TITAN, LLAMA) else (None, None)
 
     for name in (model, "m"):
-        assert ("Hello", "length", *counted) == brief(read(name, whole, "complete"))
+        answer = read(name, whole, "complete")
+        assert ("Hello", "length", *counted) == brief(answer)
+        assert answer.choices[0].native_finish_reason in (None, "LENGTH", "MAX_TOKENS", "max_tokens")
         if events:
             answer = folded(name, *events)
             assert ("Hello", "length", 3, 2) == brief(answer)
@@ -440,7 +445,9 @@ def test_a_stream_is_read_by_its_first_event(model: str) -> None:
 
         assert ("Hi", "tool_calls", 7, 2) == brief(answer)
         assert [("f", {"a": 1})] == [(call.name, call.parsed()) for call in answer.tool_calls]
-    same_wherever_cut(model, b"".join(chunk_frame(event) for event in STREAMS[model]))
+    frames = [chunk_frame(event) for event in STREAMS[model]]
+    assert len(frames) == len(read_stream(model, *frames))
+    same_wherever_cut(model, b"".join(frames))
 
 
 @pytest.mark.parametrize("model", STREAMS)
@@ -451,6 +458,17 @@ def test_a_stream_without_its_end_is_no_answer(model: str) -> None:
     frames = [chunk_frame(event) for event in STREAMS[model]]
     ends = {NOVA: -2}.get(model, -1)  # of Nova's the usage comes behind the end
     for kept in ([], frames[:1], frames[:ends], [*frames[:-1], frames[-1][:-3]]):
+        with pytest.raises(StreamInterrupted):
+            read_stream(model, *kept)
+
+
+@pytest.mark.parametrize("model", [LLAMA, COMMAND, R1])
+def test_a_completion_without_its_end_is_no_answer(model: str) -> None:
+    """
+    A completion is whole when it has said why it ended, and nothing else has begun.
+    """
+    frames = [chunk_frame(event) for event in COMPLETIONS[model][2]]
+    for kept in ([], frames[:-1], [*frames, frames[0][:-3]]):
         with pytest.raises(StreamInterrupted):
             read_stream(model, *kept)
 
@@ -481,6 +499,14 @@ def test_an_error_of_the_makers_is_one() -> None:
     assert 3 == len(reader.feed(b"".join(chunk_frame(event) for event in [*STREAMS[CLAUDE][:3], error])))
     with pytest.raises(Overloaded):
         reader.end()
+    failed = {
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"code": 429, "message": "slow"}}]
+    }
+    reader = dialect.reader(Request("chat", PIXTRAL, {}, True), PLAIN)
+    assert 1 == len(reader.feed(chunk_frame(STREAMS[PIXTRAL][0]) + chunk_frame(failed)))
+    for ask in (lambda: reader.feed(b""), reader.end):
+        with pytest.raises(RateLimited):
+            ask()
 
 
 @pytest.mark.parametrize("event", [{"nobody": 1}, [], {"generation": 7}, {"outputs": 1}, {"choices": [1]}])

@@ -174,7 +174,7 @@ def test_a_choice_of_tools_is_told_and_read_again(choice: Any, told: Any) -> Non
         ({"tool_choice": "some"}, "tool_choice"),
         ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}}, "tool_choice"),
         ({"messages": [{"role": "robot", "content": "a"}]}, r"messages\[0\]"),
-        ({"messages": [{"role": "system", "content": [{"type": "image", "data": PNG}]}]}, r"messages\[0\].*text"),
+        ({"messages": [{"role": "system", "content": [{"type": "image", "data": PNG}]}]}, r"messages\[0\].*instructions"),
         ({"messages": [{"role": "assistant", "content": "a", "audio": {"id": "x"}}]}, "audio"),
         ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}]}, "functions"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}, {}]}]}, r"messages\[0\]: 'type'"),
@@ -449,6 +449,7 @@ STREAM: list[dict[str, Any]] = [
     step("delta", 0, delta={"type": "thought_summary", "content": {"type": "text", "text": "hm"}}),
     step("delta", 0, delta={"type": "thought_signature", "signature": ""}),
     step("delta", 0, delta={"type": "thought_signature", "signature": "s"}),
+    step("delta", 0, delta={"type": "thought_signature", "signature": ""}),
     step("stop", 0),
     step("start", 1, step={"type": "model_output"}),
     step("delta", 1, delta={"type": "text", "text": "H"}),
@@ -563,7 +564,7 @@ def test_an_error_in_a_stream_comes_after_what_was_said(event: dict[str, Any], k
     """
     reader = dialect.reader(Request("chat", MODEL, {}, True), PLAIN)
 
-    assert 9 == len(reader.feed(sse(*STREAM[:9], event, STREAM[-1])))
+    assert 10 == len(reader.feed(sse(*STREAM[:10], event, STREAM[-1])))
     for _ in range(2):
         with pytest.raises(kind):
             reader.feed(b"data: {}\n\n")
@@ -610,7 +611,7 @@ def test_what_the_next_turn_needs_is_written_into_the_stream() -> None:
     whole = read(
         interaction(status="requires_action", steps=[STEPS[0], search, STEPS[1], image, STEPS[2]], usage=USAGE)
     )
-    pieces = read_stream(sse(*STREAM[:10], *STREAM[11:]))
+    pieces = read_stream(sse(*STREAM[:11], *STREAM[12:]))
 
     assert whole.message == streamed([Chunk(whole=whole)]).message
     assert fold(pieces) == streamed(pieces)
