@@ -165,10 +165,14 @@ def read_ranking(request: Request, data: Any) -> Ranking:
     items = data if isinstance(data, list) else data["results"] if "results" in data else data["data"]
     body: Json = data if isinstance(data, dict) else {}
     asked = request.body.get("documents") or []
+    usage = _usage(body)
+    total = (body.get("usage") or {}).get("total_tokens")
+    if usage.input_tokens is None and isinstance(total, int):
+        usage.input_tokens = total  # OpenRouter gives the sum alone, and nothing is written
     return Ranking(
         id=body.get("id") or "",
         model=body.get("model") or request.model,
-        usage=_usage(body),
+        usage=usage,
         raw=data,
         results=[_read_ranked(item, asked) for item in items],
     )
