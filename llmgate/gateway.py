@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from . import __version__
 from .config.building import Pipeline, build
+from .config.explaining import suggestion
 from .config.loading import load_file
 from .config.settings import Settings, settings_from
 from .errors import ConfigError, GatewayClosed
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
+    from .surfaces.check import Report
     from .surfaces.decorator import Wrap
 
 __all__ = ["Gateway"]
@@ -82,6 +84,8 @@ class Gateway(Face):
         self._providers = tuple(providers)
         names = [provider.label() for provider in self._providers]
         self.config = config if isinstance(config, Settings) else settings_from(config or {}, environ, providers=names)
+        self._first = {*self.config.providers, *names}
+        self._changed: dict[str, Provider | None] = {}  # since then
         self._middleware = tuple(middleware)
         self._scope: ContextVar[Options | None] = ContextVar("llmgate_scope", default=None)
         self._lock = ProcessLock()
@@ -136,6 +140,8 @@ class Gateway(Face):
         self._dropped: deque[Callable[[], None]] = deque()
         self._stats = CallStats()
         self._pipeline = build(self.config, self._providers, self._middleware, self._stats)
+        for name, provider in self._changed.items():
+            self._pipeline.put(name, provider)
         self._pid = os.getpid()
 
     def _current(self) -> Pipeline:
@@ -174,6 +180,60 @@ class Gateway(Face):
         while self._dropped:
             with suppress(IndexError):  # another thread was faster
                 self._dropped.popleft()()
+
+    # Providers that come and go.
+
+    def register(self, provider: Provider, *, replace: bool = False) -> None:
+        """
+        Add a provider: from now on calls to `provider/model` reach it, in every thread and on every event loop.
+
+        The configuration stays what it was; `models`, `health`, `explain` and `check` know the newcomer. After a fork the
+        child has it, too.
+
+        Args:
+            replace: Put it in the place of the one that has its name, if there is one. Calls that are under way end with
+                that one.
+
+        Raises:
+            ConfigError: If its name is taken or cannot be one, it has no key, or a route could not lead to it.
+            GatewayClosed: If the gateway is closed, or closing.
+        """
+        name = provider.label()
+        if not name.isprintable() or not name or {"/", "#"} & {*name}:
+            raise ConfigError(f"{name!r} is no name for a provider; calls write it as NAME/MODEL", path="providers")
+        with self._changing() as pipeline:
+            if not replace and name in pipeline.providers:
+                raise ConfigError(
+                    f"there is a provider {name!r}; say replace=True to put this one there", path="providers"
+                )
+            pipeline.put(name, provider)
+            self._changed[name] = provider
+
+    def unregister(self, name: str) -> None:
+        """
+        Take a provider away. Calls that are under way end with it.
+
+        Raises:
+            ConfigError: If there is none of this name, or a route leads there.
+            GatewayClosed: If the gateway is closed, or closing.
+        """
+        with self._changing() as pipeline:
+            if name not in pipeline.providers:
+                raise ConfigError(
+                    f"there is no provider {name!r}; {suggestion(name, pipeline.providers)}", path="providers"
+                )
+            pipeline.put(name, None)
+            self._changed.pop(name, None)
+            if name in self._first:
+                self._changed[name] = None
+
+    @contextmanager
+    def _changing(self) -> Iterator[Pipeline]:
+        pipeline = self._current()
+        with self._lock:
+            if self._closing:
+                raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
+            yield pipeline
 
     def models(self) -> Models:
         """What the providers offer, together."""
@@ -287,6 +347,17 @@ class Gateway(Face):
         from .surfaces.explain import explained
 
         return explained(self, model, messages, params)
+
+    def check(self, *, tokens: int = 1000) -> Report:
+        """
+        What is doubtful about the configuration with the providers that there are, and the worst case of each route.
+
+        Args:
+            tokens: Length of the prompt for which the worst case is told.
+        """
+        from .surfaces.check import checked
+
+        return checked(self.config.model_copy(update={"providers": self._current().providers}), tokens=tokens)
 
     # The end.
 

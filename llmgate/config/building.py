@@ -1,8 +1,8 @@
 """From checked options to the pipeline that runs: the one place that constructs.
 
 A pipeline holds everything that has state: one breaker, one set of limits and one standing for each deployment, one
-cache, the limits that calls share. It is built once and never changed; the routes of models that callers name on the
-fly (`provider/model`) are added to a bounded map.
+cache, the limits that calls share. It is built once; what changes are the routes of models that callers name on the fly
+(`provider/model`), in a bounded map, and the providers that are put there at run time.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class Pipeline:
         self.prices = PriceBook(kinds)
         self._targets = _limits_by_name(settings)
         self._budgets = {name: RetryBudget() for name in self.providers}
+        self._replaced = 0
+        self._generations: dict[str, int] = {}  # of providers that were put there: how many others had gone by then
         self.candidates: dict[str, Candidate] = {}
         self.breakers: dict[str, Breaker] = {}
         self._limiters: list[Limiter] = []
@@ -202,6 +204,9 @@ class Pipeline:
         known = self.candidates.get(deployment.name)
         if known is not None:
             return known
+        generation = self._generations.get(deployment.provider)
+        if generation:
+            deployment = replace(deployment, generation=generation)
         price = self._price(deployment)
         if price is not None:
             deployment = replace(deployment, price=price)
@@ -389,9 +394,13 @@ class Pipeline:
         }
         for candidate in route.candidates:
             if candidate not in used and not candidate.standing.in_flight:
-                self.candidates.pop(candidate.deployment.name, None)
-                self.breakers.pop(candidate.deployment.name, None)
-                self._own_limiters.pop(candidate.deployment.name, None)
+                self._drop(candidate)
+
+    def _drop(self, candidate: Candidate) -> None:
+        name = candidate.deployment.name
+        self.candidates.pop(name, None)
+        self.breakers.pop(name, None)
+        self._own_limiters.pop(name, None)
 
     async def open(self, call: Call, handler: Handler | None = None) -> Reply:
         """
@@ -405,6 +414,53 @@ class Pipeline:
         call.way = way = call.way or self.resolve(call)
         call.fingerprint = way.fingerprint
         return await (handler or self.handler)(call)
+
+    # Providers that come and go.
+
+    def put(self, name: str, provider: Provider | None) -> None:
+        """
+        Put a provider in the place of this name; None takes away who is there. Calls that are under way end with whom they
+        began with, and nothing that was learnt of him is held against another one.
+
+        Raises:
+            ConfigError: If it cannot be used, or routes need what is taken away. Then nothing is changed.
+        """
+        if provider is not None:
+            _check_provider(name, provider)
+        led = {route: section for route, section in self.settings.routes.items() if name in _providers_of(section)}
+        for route, section in led.items():
+            if provider is None:
+                raise ConfigError(f"{name!r} cannot be taken away, for it leads there", path=f"routes.{route}")
+            _check_region(route, section, provider)
+            for target in (*section.deployments, *section.fallback):
+                if target.provider == name:
+                    provider.bind(target.model)
+        with self._lock:
+            self._replaced += name in self.providers
+            # A new mapping each time, so that whoever goes through the old one can, and sees that it is old.
+            others = {other: there for other, there in self.providers.items() if other != name}
+            if provider is None:
+                self.providers = others
+                for kept in (self._generations, self._budgets):
+                    kept.pop(name, None)
+                self.prices.call(name, None)
+            else:
+                self.providers = {**others, name: provider}
+                self._generations[name] = self._replaced
+                self._budgets[name] = RetryBudget()
+                self.prices.call(name, provider.price_id() or "unknown")
+            gone = {candidate for candidate in self.candidates.values() if candidate.deployment.provider == name}
+            for candidate in gone:
+                self._drop(candidate)
+            for key, passing in list(self._passing.items()):
+                said = key[-1] if isinstance(key, tuple) else key
+                if said == name or str(said).startswith(f"{name}/") or not gone.isdisjoint(passing.candidates):
+                    del self._passing[key]
+            self.routes |= {
+                route: self._route(route, section) for route, section in led.items() if route in self.routes
+            }
+            if self._prober is not None:
+                self._prober.probes = self._probes()
 
     # What it tells.
 
@@ -434,15 +490,19 @@ class Pipeline:
 
     def _probing(self) -> Prober | None:
         interval_s = self._balance.health_check
-        if interval_s is None:
-            return None
-        probes = []
-        for name, provider in self.providers.items():
-            for key in range(len(provider.credentials())):
-                told = _Told(self, name, key)
-                handler = self.timeouts.wrap(_bound(provider, key))
-                probes.append(Probe(provider.deployment("", key).name, handler, [told]))
-        return Prober(probes, interval_s, Random(self._rng.random()))
+        return None if interval_s is None else Prober(self._probes(), interval_s, Random(self._rng.random()))
+
+    def _probes(self) -> list[Probe]:
+        """One for each key of each provider."""
+        return [
+            Probe(
+                provider.deployment("", key).name,
+                self.timeouts.wrap(_bound(provider, key)),
+                [_Told(self, name, key)],
+            )
+            for name, provider in self.providers.items()
+            for key in range(len(provider.credentials()))
+        ]
 
     def start(self, runtime: BlockingRuntime) -> None:
         """Begin probing, if that is configured; the first call does it."""
@@ -551,6 +611,8 @@ def _fingerprinted(name: str, groups: Sequence[Group]) -> Route:
             for part in (deployment.provider, deployment.origin, deployment.model, deployment.credential):
                 data = part.encode()
                 digest.update(b"%d:" % len(data) + data)
+            if deployment.generation:
+                digest.update(b"%d;" % deployment.generation)
     return Route(name, groups, digest.hexdigest())
 
 
@@ -580,6 +642,29 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+def _providers_of(section: RouteSettings) -> set[str]:
+    return {target.provider for target in (*section.deployments, *section.fallback)}
+
+
+def _check_provider(name: str, provider: Provider) -> None:
+    try:
+        provider.credentials()
+        provider.origin()
+    except ConfigError as error:
+        raise ConfigError(error.message, path=f"providers.{name}") from None
+
+
+def _check_region(route: str, section: RouteSettings, provider: Provider) -> None:
+    region = provider.region
+    if section.region and region != section.region and not region.startswith(section.region + "-"):
+        # Refused now and not left out later: data that may not go there must not depend on who is healthy.
+        raise ConfigError(
+            f"the route insists on region {section.region!r}, and {provider.label()} is in {region or 'none'!r}; "
+            f"say region: {section.region} there if it is, or take it out of the route",
+            path=f"routes.{route}.region",
+        )
+
+
 def build(
     settings: Settings,
     providers: Sequence[Provider],
@@ -596,11 +681,7 @@ def build(
     for name, provider in [*settings.providers.items(), *((provider.label(), provider) for provider in providers)]:
         if name in named:
             raise ConfigError(f"there are two providers {name!r}; give one of them another name", path="providers")
-        try:
-            provider.credentials()
-            provider.origin()
-        except ConfigError as error:
-            raise ConfigError(error.message, path=f"providers.{name}") from None
+        _check_provider(name, provider)
         named[name] = provider
     for route, section in settings.routes.items():
         for target in (*section.deployments, *section.fallback):
@@ -609,12 +690,5 @@ def build(
                     f"there is no provider {target.provider!r}; {suggestion(target.provider, named)}",
                     path=f"routes.{route}",
                 )
-            region = named[target.provider].region
-            if section.region and region != section.region and not region.startswith(section.region + "-"):
-                # Refused now and not left out later: data that may not go there must not depend on who is healthy.
-                raise ConfigError(
-                    f"the route insists on region {section.region!r}, and {target.provider} is in {region or 'none'!r}; "
-                    f"say region: {section.region} there if it is, or take it out of the route",
-                    path=f"routes.{route}.region",
-                )
+            _check_region(route, section, named[target.provider])
     return Pipeline(settings, named, Layers(settings, middleware), stats)

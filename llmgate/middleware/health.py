@@ -73,7 +73,7 @@ class Prober:
     """
 
     def __init__(self, probes: Sequence[Probe], interval_s: float, rng: Random) -> None:
-        self._probes = tuple(probes)
+        self.probes = probes  # may be replaced by others between two rounds
         self._interval_s = interval_s
         self._rng = rng
         self._bell: Signal | None = None
@@ -90,7 +90,7 @@ class Prober:
 
     async def round(self, runtime: Runtime) -> None:
         """Ask each once."""
-        for probe in self._probes:
+        for probe in self.probes:
             if self._stopped:
                 return
             now = runtime.now()

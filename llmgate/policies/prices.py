@@ -137,6 +137,15 @@ class PriceBook:
         self._snapshots: Callable[[], DataSnapshot] | None = None
         self._snapshot: DataSnapshot | None = None
 
+    def call(self, provider: str, id: str | None) -> None:
+        """From now on the list calls a configured provider like this; None: there is no such provider any more."""
+        with self._lock:
+            if self._ids.get(provider) != id:
+                # Others go through the mapping without asking for the lock.
+                others = {other: its for other, its in self._ids.items() if other != provider}
+                self._ids = others if id is None else {**others, provider: id}
+                self._listings = {}
+
     @property
     def loaded(self) -> bool:
         """Whether a question will be answered without loading the list first."""

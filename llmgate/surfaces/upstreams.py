@@ -86,6 +86,8 @@ class Upstreams:
             None if the name means nothing, and nobody stands behind the client.
         """
         pipeline, verb = self._pipeline, words.verb
+        if self._there is not pipeline.providers:
+            self._look()  # somebody came or went
         unread = verb == "request"
         if not asked.origin or name.partition("/")[0] in self._names:
             found = pipeline.named(name, verb) if name else None

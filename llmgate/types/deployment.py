@@ -88,6 +88,7 @@ class Deployment:
         region: Where the data goes; a route that insists on a region takes no deployment of another.
         price: Price from the configuration; None: look it up.
         priced: Computes an answer's cost.
+        generation: Tells providers apart that had the name one after the other; an answer of one is none of the other.
     """
 
     name: str
@@ -101,3 +102,4 @@ class Deployment:
     region: str = ""
     price: Price | None = None
     priced: Callable[[Answer], Decimal | None] | None = field(default=None, repr=False)
+    generation: int = 0
