@@ -95,6 +95,9 @@ class GatewayError(Exception):
         retry_after: Seconds after which another try makes sense; None if unknown.
         request_id: The upstream's id of the request, for its support desk.
         code: The upstream's own code or type of the error, as it sent it.
+
+    Attributes:
+        param: The parameter at fault, where the upstream named one.
     """
 
     outcome: ClassVar[str] = "local"
@@ -105,6 +108,7 @@ class GatewayError(Exception):
     begun: bool = False
     kind: str = "gateway_error"
     status: int = 500
+    param: str | None = None
 
     def __init__(
         self,

@@ -256,13 +256,16 @@ def error_of(status: int | None, headers: Mapping[str, str], data: Any) -> Gatew
     if retry_after is None:
         wish = _RETRY_IN.search(message[:_READ])
         retry_after = server_delay({"retry-after": wish[1]}) if wish else None
-    return kind(
+    made = kind(
         redacted(message),
         status=status,
         retry_after=retry_after,
         request_id=request_id_of(headers, data),
         code=redacted(words[0], 100) if words else None,
     )
+    if isinstance(error, dict) and isinstance(error.get("param"), str):
+        made.param = redacted(error["param"], 100)
+    return made
 
 
 def request_id_of(headers: Mapping[str, str], data: Any = None) -> str | None:
@@ -411,8 +414,9 @@ def write_error(error: GatewayError) -> tuple[int, dict[str, str], dict[str, Any
     """
     Status, headers and body with which OpenAI would say it.
 
-    The status is the one of the class, whatever the upstream's was: an SDK makes its exception of it. No SDK should try
-    again by itself what was tried here as often as it was worth.
+    The status is the one of the class, whatever the upstream's was: an SDK makes its exception of it. Of a bad request
+    there are several sorts, which only its own status and code tell apart. No SDK should try again by itself what was
+    tried here as often as it was worth.
     """
     said: GatewayError = getattr(error, "telling", error)
     headers = {"content-type": "application/json", "x-should-retry": "false"}
@@ -422,5 +426,8 @@ def write_error(error: GatewayError) -> tuple[int, dict[str, str], dict[str, Any
     if error.request_id:
         headers["x-request-id"] = error.request_id
     type_, code = _WRITTEN.get(said.kind, ("server_error", said.kind))
-    body = {"error": {"message": error.message, "type": type_, "param": None, "code": code}}
-    return type(said).status, headers, body
+    status = type(said).status
+    if said.kind == "bad_request":
+        status, code = said.status, said.code or code
+    body = {"error": {"message": error.message, "type": type_, "param": said.param, "code": code}}
+    return status, headers, body
