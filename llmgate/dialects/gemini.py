@@ -304,7 +304,7 @@ def _read_embed(data: Any) -> Request:
     body = {"input": texts, **own}
     if dimensions is not None:
         body["dimensions"] = dimensions
-    return Request("embed", model, body, False, encoded(body))
+    return Request("embed", model, body)
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {

@@ -242,7 +242,12 @@ class _Turns:
         if self.nameless:
             self.nameless = False
             results.sort(key=lambda result: result[0])
-        self.say("user", [parts[0] for _, parts in results] + [part for _, parts in results for part in parts[1:]])
+        said: list[Json] = []
+        beside: list[Json] = []
+        for _, (first, *rest) in results:
+            said.append(first)
+            beside += rest
+        self.say("user", said + beside)
 
 
 def _write_messages(out: Json, messages: Any, model: str) -> None:

@@ -54,7 +54,6 @@ _MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 FOREIGN = frozenset({"thinking_blocks", "output_items"})
 """Keys that an answer's message bears for the next turn with the same upstream. Another one would refuse them."""
-FOREIGN_MARKS = tuple(f'"{key}"'.encode() for key in sorted(FOREIGN))
 
 
 class OpenAIChat(Dialect):
@@ -63,7 +62,7 @@ class OpenAIChat(Dialect):
     name: str = "openai_chat"
     verbs: frozenset[Verb] = MEDIA | {"chat", "complete", "embed", "models", "request"}
 
-    def format(self, verb: Verb) -> str:
+    def format(self, verb: Verb, model: str = "") -> str:
         return FORMAT
 
     # Requests.
@@ -145,7 +144,7 @@ class OpenAIChat(Dialect):
 
 def _native(message: Any) -> Any:
     """The message without what only the format understands in which its turn was answered."""
-    if not isinstance(message, dict) or FOREIGN.isdisjoint(message):
+    if not isinstance(message, dict):
         return message
     return {key: value for key, value in message.items() if key not in FOREIGN}
 
@@ -157,7 +156,7 @@ def _read_body(verb: Verb, data: Json) -> Request:
     if verb == "chat" and not isinstance(data[needed], list):
         raise BadRequest("messages must be a list")
     body = {key: value for key, value in data.items() if key not in ("model", "stream")}
-    return Request(verb, body=body, encoded=encode(body))
+    return Request(verb, body=body)
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {verb: partial(_read_body, verb) for verb in NEEDED}
@@ -190,8 +189,9 @@ def _written_body(request: Request, quirks: Quirks) -> bytes:
 def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
     """The body as this upstream wants it; the same object if it wants nothing else."""
     out = body
-    if request.verb == "chat" and any(mark in request.encoded for mark in FOREIGN_MARKS):
-        out = out | {"messages": [_native(message) for message in out.get("messages", ())]}
+    messages = body.get("messages") or () if request.verb == "chat" else ()
+    if [message for message in messages if isinstance(message, dict) and not FOREIGN.isdisjoint(message)]:
+        out = out | {"messages": [_native(message) for message in messages]}
     limit = quirks.max_tokens
     if limit is not None and request.verb == "chat":
         given = next((body[name] for name in (limit, *LIMITS) if name in body), None)

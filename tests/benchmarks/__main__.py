@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .calls import counted
+from .dialects import tables
 from .footprint import footprint
 from .upstream import MESSAGES, serve
 
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     quick = parser.parse_args().quick
     print(footprint())
+    tables(quick)
     with serve() as url:
         counted(url, config)
         asyncio.run(run(url, quick))

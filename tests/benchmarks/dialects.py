@@ -23,7 +23,21 @@ from llmgate.types.response import Choice, Chunk, Response, ToolCall
 from llmgate.types.usage import Usage
 from llmgate.types.wire import dumps
 
-__all__ = ["EVENTS", "STREAMS", "answer_of", "answers", "chat", "dialects", "requests", "streams", "told", "translate"]
+__all__ = [
+    "EVENTS",
+    "QUIRKS",
+    "STREAMS",
+    "answer_of",
+    "answers",
+    "asked",
+    "chat",
+    "dialects",
+    "requests",
+    "streams",
+    "tables",
+    "told",
+    "translate",
+]
 
 Json = dict[str, Any]
 
@@ -282,7 +296,7 @@ def parse(payloads: list[bytes]) -> None:
         json.loads(payload)
 
 
-def table(quick: bool) -> None:
+def tables(quick: bool) -> None:
     """Print all of it."""
     rounds = 20 if quick else 100
     names = list(dialects())
@@ -303,7 +317,7 @@ def table(quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    table(parser.parse_args().quick)
+    tables(parser.parse_args().quick)
 
 
 if __name__ == "__main__":
