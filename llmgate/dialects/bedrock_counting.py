@@ -9,8 +9,9 @@ from typing import Any
 
 from ..types.media import TokenCount
 from ..types.request import Request
-from .bedrock_requests import read_chat, write_chat
+from .bedrock_requests import FORMAT, read_chat, write_chat
 from .bedrock_words import Json
+from .shapes import MISSHAPEN, misshapen
 
 __all__ = ["read_counting", "write_count", "write_counting"]
 
@@ -25,6 +26,9 @@ def write_counting(request: Request) -> Json:
     Raises:
         BadRequest: If Converse cannot express the chat.
     """
+    native = request.native(FORMAT)
+    if native is not None:
+        return {name: value for name, value in native.items() if name != "modelId"}
     body = write_chat(request)
     return {"input": {"converse": {name: value for name, value in body.items() if name in COUNTED}}}
 
@@ -36,7 +40,11 @@ def read_counting(data: Any) -> Request:
     Raises:
         BadRequest: If it is counted in the words of the model's maker, which only Bedrock itself can read.
     """
-    request = read_chat(data["input"]["converse"])
+    try:
+        chat = data["input"]["converse"]
+    except MISSHAPEN as error:
+        raise misshapen("input", error) from None
+    request = read_chat(chat)
     return Request("count_tokens", request.model, request.body, False, request.encoded)
 
 

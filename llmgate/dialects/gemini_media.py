@@ -33,8 +33,10 @@ __all__ = ["VERBS", "read_bytes", "read_counting", "read_media", "write_answer",
 
 VERBS: frozenset[Verb] = frozenset({"count_tokens", "image", "video", "video_status", "video_content"})
 
-COUNTED = frozenset({"contents", "generationConfig", "systemInstruction", "tools"})
+PARTS = frozenset({"generationConfig", "systemInstruction", "tools"})
+COUNTED = PARTS | {"contents"}
 """What Vertex AI counts of a chat; nothing else is taken."""
+WRAPPED = "generateContentRequest"
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
     {"n": "sampleCount", "seconds": "durationSeconds", "aspect_ratio": "aspectRatio"}
@@ -71,19 +73,25 @@ def write_media(request: Request, quirks: Quirks) -> Written:
 
 
 def _counting(request: Request, hosted: bool) -> Json:
-    native = request.native(FORMAT)
-    if native is not None:
-        return restated(native, request, ADDRESS)
-    body = write_chat(request)
-    if hosted:
-        return {name: value for name, value in body.items() if name in COUNTED}
     model = request.model if "/" in request.model else f"models/{request.model}"
-    return {"generateContentRequest": {"model": model, **body}}
+    native = request.native(FORMAT)
+    if native is None:
+        body = write_chat(request)
+        if hosted:
+            return {name: value for name, value in body.items() if name in COUNTED}
+        return {WRAPPED: {"model": model, **body}}
+    # Vertex AI takes the parts of a chat beside one another, the Gemini API contents alone or all of it wrapped.
+    if hosted and WRAPPED in native:
+        return {name: value for name, value in native[WRAPPED].items() if name != "model"}
+    out = restated(native, request, ADDRESS)
+    if WRAPPED in out:
+        out[WRAPPED] = {**out[WRAPPED], "model": model}
+    return {WRAPPED: {"model": model, **out}} if not hosted and PARTS & out.keys() else out
 
 
 def read_counting(data: Any) -> Request:
     """The chat that a caller wants counted."""
-    inner = data.get("generateContentRequest")
+    inner = data.get(WRAPPED)
     request = read_chat(data if inner is None else inner)
     return Request("count_tokens", request.model.removeprefix("models/"), request.body, False, request.encoded)
 
