@@ -81,8 +81,9 @@ class Colour:
             return list(work) if hasattr(work, "__next__") else work
 
         async def done() -> Any:
-            made = await work
-            return [event async for event in made] if hasattr(made, "__aiter__") and hasattr(made, "close") else made
+            made = await work if hasattr(work, "__await__") else work
+            streams = hasattr(made, "__aiter__") and (hasattr(made, "close") or hasattr(made, "aclose"))
+            return [event async for event in made] if streams else made
 
         return self._runner.run(done(), context=contextvars.copy_context())
 

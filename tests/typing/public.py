@@ -6,6 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import assert_type
 
+import anthropic
+import httpx
+import httpx2
+import openai
+
 from llmgate import (
     Anthropic,
     AzureOpenAI,
@@ -58,6 +63,17 @@ with gateway.stream("fast", "hello") as stream:
         assert_type(chunk, Chunk)
     assert_type(stream.response, Response)
 assert_type(gateway.explain("fast", "hello"), list[str])
+
+# Under SDKs, which take what they are given.
+
+assert_type(gateway.http_client(), httpx2.Client)
+assert_type(gateway.http_client("httpx"), httpx.Client)
+assert_type(gateway.aio.http_client("httpx2"), httpx2.AsyncClient)
+assert_type(gateway.aio.http_client("httpx"), httpx.AsyncClient)
+openai.OpenAI(http_client=gateway.http_client())
+anthropic.AsyncAnthropic(http_client=gateway.aio.http_client())
+httpx.Client(transport=gateway.transport("httpx"))
+httpx2.AsyncClient(transport=gateway.transport())
 
 # The same for asyncio.
 
