@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
 
 from ..dialects.base import Written
-from ..errors import AuthenticationFailed, ConfigError
+from ..errors import ConfigError
 from ..types.request import Request
 from ..types.secret import Secret
 from .http import HTTPProvider
+from .tokens import Ask, Token
 
 __all__ = ["Gemini", "VertexAI"]
 
@@ -45,11 +45,11 @@ class VertexAI(HTTPProvider):
 
     project: str = Field(default="", pattern="^[a-z0-9:.-]*$", description="the project's id")
     location: str = Field(default="global", pattern="^[a-z0-9-]+$", description="such as europe-west4")
-    token: Callable[[], str] | None = Field(
+    token: Ask | None = Field(
         default=None,
         exclude=True,
         repr=False,
-        description="returns an access token; it is asked for every request and must not wait, so let it keep the token",
+        description="returns an access token; it is asked for every request, so let it keep the token",
     )
 
     def url(self) -> str:
@@ -70,7 +70,7 @@ class VertexAI(HTTPProvider):
 
     def secrets(self) -> list[Secret]:
         if self.token is not None:
-            return [_Token(self.token, f"{self.project}/{self.location}")]
+            return [Token(self.token, f"{self.project}/{self.location}")]
         secrets = super().secrets()
         if not secrets:
             raise ConfigError("no token; give token, a function that returns an access token, or one as api_key")
@@ -83,27 +83,3 @@ GOOGLES, ANTHROPICS = "/publishers/google", "/publishers/anthropic"
 
 def _is_claude(model: str) -> bool:
     return model.startswith("claude")
-
-
-class _Token(Secret):
-    """
-    A secret that is asked for when it is sent.
-
-    Args:
-        ask: Returns it.
-        name: What its fingerprint is made of: tokens change, the account behind them does not.
-    """
-
-    __slots__ = ("_ask",)
-
-    def __init__(self, ask: Callable[[], str], name: str) -> None:
-        super().__init__(name)
-        self._ask = ask
-
-    def reveal(self) -> str:
-        try:
-            return Secret(self._ask()).reveal()
-        except Exception as error:
-            raise AuthenticationFailed(
-                f"there is no access token: the function raised {type(error).__name__}"
-            ) from error

@@ -29,6 +29,7 @@ from ..types.wire import Clients, WireRequest, WireResponse
 from .addresses import REDIRECTS_MAX, address, fetching, is_loopback, redirected
 from .base import Provider, refuse_verb, timers_of
 from .catalog import Row, row_named
+from .tokens import Ask, Token
 
 __all__ = ["HTTPProvider", "address"]
 
@@ -44,8 +45,8 @@ FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding"
 """Headers that say how a request travels; the engine writes them."""
 
 if TYPE_CHECKING:
-    # To a type checker a key is a text, too, because `api_key="sk-…"` is as right as `api_key=Secret("sk-…")`.
-    Keys = Secret | str | list[Secret] | list[str] | None
+    # To a type checker a key is a text or a function, too: `api_key="sk-…"` is as right as `api_key=Secret("sk-…")`.
+    Keys = Secret | str | Ask | list[Secret] | list[str] | list[Ask] | None
 else:
     Keys = Secret | list[Secret] | None
 
@@ -61,7 +62,10 @@ class HTTPProvider(Provider):
         ConfigError: When it is bound without a key that it needs, or with an address that is none.
     """
 
-    api_key: Keys = Field(default=None, description="the key, or several: each becomes a deployment")
+    api_key: Keys = Field(
+        default=None,
+        description="the key, or several: each becomes a deployment; in Python also a function that returns one",
+    )
     base_url: str = Field(default="", description="where it is, if not at its usual address")
     headers: dict[str, str] = Field(
         default_factory=dict, repr=False, description="more headers for every request, in place of ours"
@@ -79,6 +83,14 @@ class HTTPProvider(Provider):
     def model_post_init(self, context: Any) -> None:
         # Of a configuration: where its variables were looked up, its keys are looked up, too.
         self._environ = (context or {}).get("environ")
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _asked_for(cls, keys: Any) -> Any:
+        """A function is asked for the key before each request; it may be a coroutine function."""
+        if isinstance(keys, list):
+            return [Token(key) if callable(key) else key for key in keys]
+        return Token(keys) if callable(keys) else keys
 
     @field_validator("headers")
     @classmethod
@@ -165,8 +177,13 @@ class HTTPProvider(Provider):
             return self._found()
         if given == []:
             raise ConfigError("api_key is an empty list; give a key, or leave it out")
+        keys = given if isinstance(given, list) else [given]
+        keys = [
+            key.named(f"{self.label()} at {self.url()}, {number}") if isinstance(key, Token) else key
+            for number, key in enumerate(keys)
+        ]
         # The same key twice would be a second deployment that fails with the first.
-        return list(dict.fromkeys(given)) if isinstance(given, list) else [given]
+        return list(dict.fromkeys(keys))
 
     def _found(self) -> list[Secret]:
         """The key in the environment."""
@@ -198,12 +215,12 @@ class HTTPProvider(Provider):
 
     def bind(self, model: str, key: int = 0) -> Handler:
         origin, path = self.place()
-        row, secrets, dialect = self.row, self.secrets(), dialect_named(self.dialect(model))
+        secrets, dialect = self.secrets(), dialect_named(self.dialect(model))
         if not secrets:
             return _Asker(self, dialect, origin, path, None).ask
-        if row.header in self.headers:
-            raise ConfigError(f"headers: {row.header} carries the key; give it as api_key and nowhere else")
         credential = self.credential(secrets[key], origin)
+        if credential.header in self.headers:
+            raise ConfigError(f"headers: {credential.header} carries the key; give it as api_key and nowhere else")
         return _Asker(self, dialect, origin, path, credential).ask
 
     def credential(self, secret: Secret, origin: str) -> Credential:
@@ -256,6 +273,7 @@ class _Asker:
         "_own",
         "_provider",
         "_quirks",
+        "_token",
         "_verbs",
     )
 
@@ -269,6 +287,8 @@ class _Asker:
         self._origin = origin
         self._base = base
         self._credential = credential
+        secret = credential and credential.secret
+        self._token = secret if isinstance(secret, Token) else None
         self._own = provider.headers
         ours = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "llmgate"}
         self._fixed = list((ours | self._own).items())
@@ -328,6 +348,8 @@ class _Asker:
 
     async def _delivered(self, call: Call, wire: WireRequest, timers: Timers) -> WireResponse:
         try:
+            if self._token is not None:
+                await self._token.renew(call.runtime, timers.until)
             return await call.runtime.send(wire, timers.until)
         except TimeoutError:
             raise timers.expired(call.runtime.now()) from None
@@ -359,8 +381,9 @@ class _Asker:
             answer.media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         self._provider.told_beside(answer, response.headers)
         reply = Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
-        if request.spoken and request.spoken == self._dialect.format(request.verb):
-            answer.wire, reply.spoken = body, request.spoken
+        if request.spoken and request.spoken == self._dialect.format(request.verb, request.model):
+            answer.wire = body
+            answer.spoken = reply.spoken = request.spoken
         return reply
 
     def _read(self, request: Request, response: WireResponse, body: bytes) -> Answer:
@@ -385,7 +408,7 @@ class _Asker:
     async def _streamed(self, call: Call, response: WireResponse, timers: Timers) -> Reply:
         request = call.request
         reader = self._dialect.reader(request, self._quirks)
-        passes = request.spoken != "" and request.spoken == self._dialect.format(request.verb)
+        passes = request.spoken != "" and request.spoken == self._dialect.format(request.verb, request.model)
         stream = _StreamSource(self, call, response, timers, Passing(reader) if passes else reader)
         # Whatever fails before the first content is an exception here, where it can be repaired.
         first = await stream.first()

@@ -10,8 +10,10 @@ from pydantic import Field, field_validator
 from ..dialects.base import Written
 from ..errors import ConfigError
 from ..types.request import Request
+from ..types.secret import Credential, Secret
 from .catalog import ROWS, Row, row_named
 from .http import HTTPProvider
+from .tokens import Token
 
 __all__ = ["AzureOpenAI", "OpenAI", "OpenAICompatible"]
 
@@ -68,7 +70,8 @@ class AzureOpenAI(_Speaker):
     """
     OpenAI's models on Azure. Its "models" are the names of your deployments.
 
-    With `api_version` the older, versioned paths are used, else `/openai/v1`.
+    With `api_version` the older, versioned paths are used, else `/openai/v1`. Instead of a key, `api_key` takes a
+    function that returns a token of Entra ID, such as `azure.identity.get_bearer_token_provider` makes, of either colour.
     """
 
     kind = "azure"
@@ -92,6 +95,10 @@ class AzureOpenAI(_Speaker):
         # The address is the resource's, so there is no one place; but all of them are Microsoft's.
         host = urlsplit(self.url()).hostname or ""
         return host.endswith(AZURE_HOSTS)
+
+    def credential(self, secret: Secret, origin: str) -> Credential:
+        # A token travels as tokens do, where a key has a header of Azure's own.
+        return Credential(secret, origin) if isinstance(secret, Token) else super().credential(secret, origin)
 
     def target(self, base: str, written: Written, request: Request) -> str:
         if not self.api_version:

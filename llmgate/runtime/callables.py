@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from ..types.runtime import Runtime
 
-__all__ = ["Items", "Kind", "Stopped", "called", "iterated", "kind_of"]
+__all__ = ["Items", "Kind", "Stopped", "awaited", "called", "iterated", "kind_of"]
 
 Kind = Literal["function", "coroutine", "generator", "async_generator"]
 
@@ -50,9 +50,9 @@ async def called(
     kind = kind_of(function)
     if kind == "function":
         result = await runtime.within(until, runtime.offload(_called, function, args, keywords))
-        return await _awaited(runtime, until, result) if inspect.isawaitable(result) else result
+        return await awaited(runtime, until, result) if inspect.isawaitable(result) else result
     made = function(*args, **keywords)
-    return await _awaited(runtime, until, made) if kind == "coroutine" else made
+    return await awaited(runtime, until, made) if kind == "coroutine" else made
 
 
 def _called(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
@@ -62,7 +62,13 @@ def _called(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping
         raise Stopped(error) from None
 
 
-async def _awaited(runtime: Runtime, until: float, work: Awaitable[Any]) -> Any:
+async def awaited(runtime: Runtime, until: float, work: Awaitable[Any]) -> Any:
+    """
+    What it comes to, on the event loop of the call, or where there is none on one of its own.
+
+    Raises:
+        TimeoutError: If it has not come until then.
+    """
     home = runtime.home()
     try:
         return await home.run(work, until)
