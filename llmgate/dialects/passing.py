@@ -156,27 +156,34 @@ def _bare(wire: bytes) -> Chunk:
 
 
 class _Handing:
-    """Writes a stream by handing on the bytes that its chunks bear; an error is said in the format's words."""
+    """
+    Writes a stream by handing on the bytes that its chunks bear. An answer in one piece was no stream, and becomes one in
+    the format's words; so does an error.
+    """
 
-    __slots__ = ("_dialect", "_request")
+    __slots__ = ("_dialect", "_request", "_writer")
 
     def __init__(self, dialect: Dialect, request: Request) -> None:
         self._dialect = dialect
         self._request = request
+        self._writer: StreamWriter | None = None
 
     def feed(self, chunk: Chunk) -> bytes:
-        return chunk.wire or b""
+        if chunk.whole is None:
+            return chunk.wire or b""
+        self._writer = self._dialect.writer(self._request)
+        return self._writer.feed(chunk)
 
     def end(self) -> bytes:
-        return b""
+        return b"" if self._writer is None else self._writer.end()
 
     def error(self, error: GatewayError) -> bytes:
-        return self._dialect.writer(self._request).error(error)
+        return (self._writer or self._dialect.writer(self._request)).error(error)
 
 
 def passes(dialect: Dialect, request: Request, reply: Reply) -> bool:
     """Whether what the upstream sent is what the caller's format would say."""
-    return reply.spoken != "" and reply.spoken == dialect.format(request.verb)
+    return reply.spoken != "" and reply.spoken == (request.spoken or dialect.format(request.verb))
 
 
 def answer_writer(dialect: Dialect, request: Request, reply: Reply) -> StreamWriter:

@@ -256,7 +256,9 @@ class Caching:
             shelf.stats.hits += 1
             for earlier in missed:
                 await self._put(call, earlier, key, entry)
-            return Reply.of(answer, cached=shelf.name, request_id=answer.request_id)
+            reply = Reply.of(answer, cached=shelf.name, request_id=answer.request_id)
+            reply.spoken = answer.spoken
+            return reply
         return None
 
     async def _put(self, call: Call, shelf: _Shelf, key: bytes, entry: Entry) -> None:
@@ -264,15 +266,17 @@ class Caching:
         if await shelf.use(call, shelf.store.put, key, entry, call.runtime.now(), namespace):
             shelf.stats.stores += 1
 
-    def payload(self, answer: Answer, deployment: Deployment | None, request_id: str | None) -> bytes | None:
-        """What is kept of an answer; None if it is not to be kept, or cannot be."""
+    def payload(
+        self, answer: Answer, deployment: Deployment | None, request_id: str | None, spoken: str
+    ) -> bytes | None:
+        """What is kept of an answer, with the upstream's own bytes in that format; None if it is not kept, or cannot be."""
         try:
             if not self._cacheable.answer(answer):
                 return None
             if deployment is not None and not answer.deployment:
                 answer.deployment, answer.provider = deployment.name, deployment.provider
             answer.request_id = answer.request_id or request_id
-            payload = dump(answer)
+            payload = dump(answer, spoken)
         except Exception:
             # An answer that is no JSON, or no answer at all; that is not for the cache to complain about.
             return None
@@ -315,7 +319,7 @@ class Caching:
 class _Record:
     """Watches one answer pass, and keeps it when it is whole."""
 
-    __slots__ = ("_caching", "_call", "_deployment", "_folder", "_key", "_payload", "_request_id", "_room")
+    __slots__ = ("_caching", "_call", "_deployment", "_folder", "_key", "_payload", "_request_id", "_room", "_spoken")
 
     def __init__(self, caching: Caching, call: Call, key: bytes, reply: Reply) -> None:
         self._caching = caching
@@ -324,6 +328,7 @@ class _Record:
         # Not the reply itself: it would hold itself, and one that is dropped would not be gone at once.
         self._deployment = reply.deployment
         self._request_id = reply.request_id
+        self._spoken = reply.spoken
         self._folder: Folder | None = None
         self._payload: bytes | None = None
         self._room = caching.max_answer_bytes
@@ -332,7 +337,7 @@ class _Record:
         whole = chunks[0].whole if chunks else None
         if whole is not None:
             # Written down at once: whoever stands further out may change it.
-            self._payload = self._caching.payload(whole, self._deployment, self._request_id)
+            self._payload = self._caching.payload(whole, self._deployment, self._request_id, self._spoken)
         elif self._room >= 0:
             if self._folder is None:
                 self._folder = Folder()
@@ -347,6 +352,6 @@ class _Record:
     async def store(self) -> None:
         payload = self._payload
         if self._folder is not None:
-            payload = self._caching.payload(self._folder.answer(), self._deployment, self._request_id)
+            payload = self._caching.payload(self._folder.answer(), self._deployment, self._request_id, "")
         if payload is not None:
             await self._caching.keep(self._call, self._key, payload)

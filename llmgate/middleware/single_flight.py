@@ -58,7 +58,7 @@ class _Landing:
     `shared` is whether more than one was aboard, `keeper` who of them is to put the answer in the cache.
     """
 
-    __slots__ = ("answer", "cached", "deployment", "error", "first_token_s", "keeper", "request_id", "shared")
+    __slots__ = ("answer", "cached", "deployment", "error", "first_token_s", "keeper", "request_id", "shared", "spoken")
 
     def __init__(self, answer: Answer | None, reply: Reply | None, error: Exception | None) -> None:
         self.answer = answer
@@ -69,7 +69,9 @@ class _Landing:
         self.cached: str | None = None
         self.request_id: str | None = None
         self.first_token_s: float | None = None
+        self.spoken = ""
         if reply is not None:
+            self.spoken = reply.spoken
             self.deployment, self.cached = reply.deployment, reply.cached
             self.request_id, self.first_token_s = reply.request_id, reply.first_token_s
 
@@ -198,7 +200,7 @@ class Sharing:
                 reply = Reply.of(
                     answer, deployment=landing.deployment, cached=landing.cached, request_id=landing.request_id
                 )
-                reply.first_token_s = landing.first_token_s
+                reply.first_token_s, reply.spoken = landing.first_token_s, landing.spoken
                 return reply
             if landing.keeper is not seat:
                 call.trail.notes[SHARED] = True
@@ -207,7 +209,7 @@ class Sharing:
             # The tokens and the money are the pilot's.
             answer.priced = _free
             reply = Reply.of(answer, cached=landing.cached, request_id=landing.request_id)
-            reply.usage = Usage(0, 0)
+            reply.usage, reply.spoken = Usage(0, 0), landing.spoken
             return reply
         finally:
             # A raised error holds on to this frame by its traceback; the frame must not hold on to the error.

@@ -41,7 +41,7 @@ __all__ = ["Entry", "dump", "fresh", "load", "seal", "unseal"]
 
 A = TypeVar("A", bound=Answer)
 
-VERSION = 2  # of the JSON, the order of the fields included; an entry of another one is a miss
+VERSION = 3  # of the JSON, the order of the fields included; an entry of another one is a miss
 MAGIC = b"llmg\x01"  # of the seal, with its own version
 
 
@@ -61,9 +61,12 @@ class Entry:
     age_s: float = 0.0
 
 
-def dump(answer: Answer) -> bytes:
+def dump(answer: Answer, spoken: str = "") -> bytes:
     """
     Write an answer: a line of our own words, and behind it the upstream's.
+
+    Args:
+        spoken: The format of the answer's `wire`, if that still says what the answer says; then it is kept as it is.
 
     Raises:
         ValueError: If something in it is not JSON: a NaN, an infinity, a lone surrogate, an object.
@@ -76,8 +79,13 @@ def dump(answer: Answer) -> bytes:
     usage = [*_usage_of(answer.usage)]
     if usage[_COST] is not None:
         usage[_COST] = str(usage[_COST])
-    common = (answer.id, answer.model, usage, answer.provider, answer.deployment, answer.request_id)
-    payload, raw = _written([VERSION, kind, *common, write(answer)]), answer.raw
+    raw, wire = answer.raw, answer.wire
+    if raw is None or wire is None:
+        spoken = ""
+    common = (answer.id, answer.model, usage, answer.provider, answer.deployment, answer.request_id, spoken)
+    payload = _written([VERSION, kind, *common, write(answer)])
+    if spoken and wire is not None:
+        return payload + b"\n" + wire
     return payload if raw is None else payload + b"\n" + _written(raw)
 
 
@@ -103,7 +111,9 @@ def load(payload: bytes, lazily: bool = False) -> Answer:
     """
     line, _, raw = payload.partition(b"\n")
     try:
-        version, kind, id, model, usage, provider, deployment, request_id, own = from_json(line, allow_inf_nan=False)
+        version, kind, id, model, usage, provider, deployment, request_id, spoken, own = from_json(
+            line, allow_inf_nan=False
+        )
         if version != VERSION:
             raise ValueError("the entry was written by another version")
         if usage[_COST] is not None:
@@ -114,6 +124,8 @@ def load(payload: bytes, lazily: bool = False) -> Answer:
     answer.id, answer.model, answer.request_id = id, model, request_id
     answer.provider, answer.deployment = provider, deployment
     if raw:
+        if spoken:
+            answer.wire, answer.spoken = raw, spoken
         leave_unread(answer, raw)
         if not lazily:
             _ = answer.raw

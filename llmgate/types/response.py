@@ -145,6 +145,7 @@ class Answer(_Unread):
         request_id: The upstream's id of the HTTP request.
         priced: Computes the cost when somebody asks for it; prices are loaded only then.
         wire: The upstream's own body, where somebody may want to hand it on (`Reply.spoken`).
+        spoken: Name of the wire format that it is in.
     """
 
     id: str = ""
@@ -158,6 +159,7 @@ class Answer(_Unread):
     request_id: str | None = field(default=None, compare=False, repr=False)
     priced: Callable[[Answer], Decimal | None] | None = field(default=None, compare=False, repr=False)
     wire: bytes | None = field(default=None, compare=False, repr=False)
+    spoken: str = field(default="", compare=False, repr=False)
 
     if not TYPE_CHECKING:
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from llmgate.testing import ScriptedServer, chat, http_response, http_stream, replay, sse, stream
+from llmgate import Gateway
+from llmgate.testing import Pause, ScriptedServer, chat, http_response, http_stream, replay, sse, stream
 from llmgate.types.call import Call
 from llmgate.types.reply import Reply
 from llmgate.types.response import Chunk
@@ -29,6 +32,7 @@ TOLD: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 """Whose records, and of which kind: where a client of its asks, the upstream's base path, and who is to be asked."""
 
+CHATS = "/v1/chat/completions"
 SAMPLE = 12  # one in so many of the records
 
 
@@ -77,7 +81,7 @@ def speak(colour: Colour, server: ScriptedServer, mine: Any = None, streams: boo
     if mine is not None:
         sections["middleware"] = [{"use": mine, "slot": "before_attempts"}]
     gateway = colour.gateway(config(server, **sections))
-    answer = post(colour, gateway, "/v1/chat/completions", {"model": "fast", "messages": HELLO, "stream": streams})
+    answer = post(colour, gateway, CHATS, {"model": "fast", "messages": HELLO, "stream": streams})
     assert 200 == answer.status_code, answer.text
     return bytes(answer.content)
 
@@ -175,7 +179,7 @@ def test_an_error_within_a_stream_is_said_once(colour: Colour, server: ScriptedS
     got = b""
     sent = {"model": "fast", "messages": HELLO, "stream": True}
     with (
-        client.stream("POST", "http://llmgate/v1/chat/completions", json=sent) as answer,
+        client.stream("POST", f"http://llmgate{CHATS}", json=sent) as answer,
         pytest.raises(httpx2.RemoteProtocolError),
     ):
         for piece in answer.iter_bytes():
@@ -186,17 +190,60 @@ def test_an_error_within_a_stream_is_said_once(colour: Colour, server: ScriptedS
     assert b'"content":"b"' in got.replace(b" ", b"")
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_a_cached_answer_is_written(colour: Colour, server: ScriptedServer, streams: bool) -> None:
+def test_a_cached_answer_is_what_it_was(colour: Colour, server: ScriptedServer, tmp_path: Path) -> None:
     """
-    Whoever asks again is answered in its format, whichever way the first one was.
+    Out of memory and off the disk come the upstream's own bytes; in pieces, which it did not send, it is written.
     """
-    server.answer(chat("hi"))
+    server.answer(http_response(body=OPENAIS))
+    tiers = ["memory", {"kind": "sqlite", "path": str(tmp_path / "cache.db")}]
+    sent = {"model": "fast", "messages": HELLO}
+    for sections in ({"tiers": tiers}, {"tiers": tiers[1:]}):
+        gateway = colour.gateway(config(server, cache={"enabled": True, **sections}))
+        for _ in range(2):
+            assert OPENAIS == post(colour, gateway, CHATS, sent).content
+        assert b'"content":"hi"' in post(colour, gateway, CHATS, {**sent, "stream": True}).content
+
+    assert 1 == len(server.requests)
+
+
+@pytest.mark.parametrize("mine", [masked, shouted])
+def test_a_cached_answer_is_what_was_made_of_it(colour: Colour, server: ScriptedServer, mine: Any) -> None:
+    """
+    What a middleware changed before the answer was kept stays changed.
+    """
+    server.answer(chat("my secret"))
+    more: dict[str, Any] = {"middleware": [{"use": mine, "slot": "before_attempts"}], "cache": {"enabled": True}}
+    gateway = colour.gateway(config(server, **more))
+    for _ in range(2):
+        answered = post(colour, gateway, CHATS, {"model": "fast", "messages": HELLO}).content
+
+        assert b"secret" not in answered
+        assert b"******" in answered
+    assert 1 == len(server.requests)
+
+
+def test_others_are_not_handed_a_cached_answer(colour: Colour, server: ScriptedServer) -> None:
+    """
+    A question that one client asked in its format, and another asks in ours, has one answer, told to each in its own way.
+    """
+    server.answer(http_response(body=OPENAIS))
     gateway = colour.gateway(config(server, cache={"enabled": True}))
     sent = {"model": "fast", "messages": HELLO}
-    first = post(colour, gateway, "/v1/chat/completions", sent)
-    again = post(colour, gateway, "/v1/chat/completions", sent | {"stream": streams})
 
-    assert "hi" == first.json()["choices"][0]["message"]["content"]
-    assert b'"content":"hi"' in again.content
+    assert OPENAIS == post(colour, gateway, CHATS, sent).content
+    assert "hi" == colour.chat(gateway, "fast", HELLO).text
+    assert 1 == len(server.requests)
+
+
+def test_who_shares_a_flight_shares_its_bytes(server: ScriptedServer) -> None:
+    """
+    Two clients that ask the same at once are answered with the same bytes by one request.
+    """
+    server.answer([Pause(0.2), *http_response(body=OPENAIS)])
+    with Gateway(config(server, single_flight={"enabled": True})) as gateway, ThreadPoolExecutor(2) as pool:
+        client = gateway.http_client()
+        sent = {"model": "fast", "messages": HELLO}
+        asking = [pool.submit(client.post, f"http://llmgate{CHATS}", json=sent) for _ in range(2)]
+
+        assert [OPENAIS, OPENAIS] == [asked.result().content for asked in asking]
     assert 1 == len(server.requests)

@@ -93,7 +93,7 @@ answers: st.SearchStrategy[Answer] = st.one_of(
     st.builds(TokenCount, **common, input_tokens=st.integers(0, 10**9)),
 )  # fmt: skip
 
-OF_THE_CALL = {"cached", "attempts", "priced", "wire"}
+OF_THE_CALL = {"cached", "attempts", "priced", "wire", "spoken"}
 """What belongs to the call that got an answer, and is not kept with it."""
 
 
@@ -275,7 +275,7 @@ class Bomb:
     [
         b"", b"{", b"null", b"[]", b"{}", b"1", b'"text"', b"\xff\xfe", b"[" * 100_000,
         pickle.dumps(Bomb()),
-        dump(Response()).replace(b'[2,', b'[1,'), b'{"v":1,"kind":"response","choices":[{}]}',
+        dump(Response()).replace(b'[3,', b'[2,'), b'{"v":1,"kind":"response","choices":[{}]}',
         dump(Response()).replace(b'"response"', b'"unheard-of"'),
         dump(Response()).replace(b'[null,[[', b'[null,{"__class__":[').replace(b']]]]', b']}]]'),
         dump(Response(choices=[])).replace(b'[null,[]]', b'[null,7]'),
