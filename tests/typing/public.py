@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import assert_type
 
-import anthropic
 import httpx
 import httpx2
-import openai
+from anthropic import AsyncAnthropic
+from openai import OpenAI as OpenAIClient
 
 from llmgate import (
     Anthropic,
@@ -70,8 +70,8 @@ assert_type(gateway.http_client(), httpx2.Client)
 assert_type(gateway.http_client("httpx"), httpx.Client)
 assert_type(gateway.aio.http_client("httpx2"), httpx2.AsyncClient)
 assert_type(gateway.aio.http_client("httpx"), httpx.AsyncClient)
-openai.OpenAI(http_client=gateway.http_client())
-anthropic.AsyncAnthropic(http_client=gateway.aio.http_client())
+OpenAIClient(http_client=gateway.http_client())
+AsyncAnthropic(http_client=gateway.aio.http_client())
 httpx.Client(transport=gateway.transport("httpx"))
 httpx2.AsyncClient(transport=gateway.transport())
 
