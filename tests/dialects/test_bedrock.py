@@ -387,12 +387,18 @@ def test_cache_marks_become_cache_points() -> None:
     point = {"cachePoint": {"type": "default", "ttl": "1h"}}
     text = {"type": "text", "text": "long", **mark}
     sent = written(
-        messages=[{"role": "system", "content": [text]}, user([text]), called(call()), result("t1", [text])],
+        messages=[
+            {"role": "system", "content": [text]},
+            user([text]),
+            called(call() | mark) | mark,
+            result("t1", [text]),
+        ],
         tools=[tool() | mark],
     )
 
     assert [{"text": "long"}, point] == sent["system"]
     assert [{"text": "long"}, point] == sent["messages"][0]["content"]
+    assert [point, point] == sent["messages"][1]["content"][1:]
     assert [{"toolResult": {"toolUseId": "t1", "content": [{"text": "long"}]}}, point] == sent["messages"][2]["content"]
     assert point == sent["toolConfig"]["tools"][1]
 

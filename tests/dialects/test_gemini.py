@@ -798,6 +798,30 @@ def test_results_find_their_calls() -> None:
     assert ["h"] == [tool["name"] for tool in tools if "name" in tool]
 
 
+def test_a_call_waits_no_longer_than_its_turn() -> None:
+    """
+    After another turn of the model a result without an id answers no call that stands before it.
+    """
+    call = {"functionCall": {"name": "f", "args": {}}}
+    result = {"functionResponse": {"name": "f", "response": {"output": "late"}}}
+    turns = [{"role": "model", "parts": [call]}, {"role": "model", "parts": [{"text": "b"}]}]
+
+    *_, tool = asked(contents=[*turns, {"role": "user", "parts": [result]}])["messages"]
+
+    assert "f" == tool["name"]
+
+
+def test_an_id_that_looks_made_here_is_the_callers_all_the_same() -> None:
+    """
+    What a caller wrote goes to Google again; only an id that nobody wrote stays away.
+    """
+    call = {"functionCall": {"id": "call_" + "0" * 24, "name": "f", "args": {}}}
+
+    messages = asked(contents=[{"role": "model", "parts": [call]}])["messages"]
+
+    assert [call] == contents(*messages)[0]["parts"]
+
+
 def test_a_part_that_is_no_thought_is_a_part_like_others() -> None:
     """
     Some clients say of every part that it is no thought; that says nothing.
