@@ -37,7 +37,7 @@ class AnthropicVertex(AnthropicMessages):
     name: str = "anthropic_vertex"
     verbs: frozenset[Verb] = frozenset({"chat", "request", "count_tokens"})
 
-    def format(self, verb: Verb) -> str:
+    def format(self, verb: Verb, model: str = "") -> str:
         return FORMAT
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:

@@ -105,10 +105,13 @@ class Dialect(Protocol):
     name: str
     verbs: frozenset[Verb]
 
-    def format(self, verb: Verb) -> str:
+    def format(self, verb: Verb, model: str = "") -> str:
         """
         The format that bodies of the verb are in. Two dialects of one format differ in addresses and errors alone, and
         hand on what the other's callers and upstreams say, byte for byte.
+
+        Args:
+            model: The upstream's model, where its maker has a say in the format.
         """
         return self.name
 

@@ -24,24 +24,11 @@ from . import anthropic_streams, bedrock_prompts as prompts, bedrock_streams, co
 from .anthropic_messages import write_message
 from .aws_frames import FrameParser, framed
 from .base import Quirks, StreamReader, StreamWriter
+from .bedrock_makers import ANTHROPICS, CONVERSES, FIRSTS, OPENAIS, Maker, Words, of_answer, of_request
 from .cohere_first import FirstWriter
 from .openai_words import Json
 
-__all__ = ["ANTHROPICS", "CONVERSES", "FIRSTS", "OPENAIS", "Reader", "Writer", "family_of", "openais"]
-
-ANTHROPICS, CONVERSES, FIRSTS, OPENAIS = "anthropic", "converse", "cohere", "openai"
-"""Whose words an answer has that is no completion: Anthropic's, Converse's, those of Cohere's first chat, OpenAI's."""
-
-
-def family_of(data: Json) -> str:
-    """Whose words an answer or an event has, by its keys; empty if it is none of these."""
-    if "choices" in data:
-        return OPENAIS
-    if "event_type" in data or ("text" in data and ("generation_id" in data or "chat_history" in data)):
-        return FIRSTS
-    if "type" in data:
-        return ANTHROPICS
-    return CONVERSES if "output" in data or not bedrock_streams.KINDS.isdisjoint(data) else ""
+__all__ = ["Reader", "Writer", "openais"]
 
 
 def openais(data: Json, body: bytes, delta: bool = False) -> bytes:
@@ -75,13 +62,13 @@ def openais(data: Json, body: bytes, delta: bool = False) -> bytes:
 class Reader(bedrock_streams.Reader):
     """Reads one stream. Every event of the maker's has its own JSON as `raw`."""
 
-    __slots__ = ("_completions", "_family", "_inner", "_quirks", "_request")
+    __slots__ = ("_completions", "_inner", "_quirks", "_request", "_words")
 
     def __init__(self, request: Request, quirks: Quirks) -> None:
         super().__init__(request.model)
         self._request = request
         self._quirks = quirks
-        self._family: str | None = None  # until the first event has told
+        self._words: Words | None = None  # until the first event has told
         self._inner: StreamReader | None = None
         self._completions: prompts.Reader | None = None
 
@@ -107,7 +94,7 @@ class Reader(bedrock_streams.Reader):
             return
         payload = b64decode(event["bytes"])
         said = loads(payload)
-        if self._family is None:
+        if self._words is None:
             self._begin(said)
         if self._inner is not None:
             self._hand_on(self._inner, said, payload, chunks)
@@ -119,21 +106,20 @@ class Reader(bedrock_streams.Reader):
                     super()._event(name, part, chunks)
 
     def _begin(self, said: Json) -> None:
-        family = self._family = family_of(said)
-        if family == ANTHROPICS:
+        words = self._words = of_answer(said)
+        if isinstance(words, Maker):
+            self._completions = prompts.Reader(words, self._model)
+        elif words == ANTHROPICS:
             self._inner = anthropic_streams.Reader()
-        elif family == OPENAIS:
+        elif words == OPENAIS:
             self._inner = openai_streams.Reader(self._request, self._quirks)
-        elif family == FIRSTS:
+        elif words == FIRSTS:
             self._inner = cohere_streams.Reader()
-        elif family != CONVERSES:
-            maker = prompts.maker_that_says(said)
-            if maker is None:
-                raise ValueError("an event of nobody's")
-            self._completions = prompts.Reader(maker, self._model)
+        elif words != CONVERSES:
+            raise ValueError("an event of nobody's")
 
     def _hand_on(self, inner: StreamReader, said: Json, payload: bytes, chunks: list[Chunk]) -> None:
-        if self._family == OPENAIS:
+        if self._words == OPENAIS:
             payload = openais(said, payload, delta=True)
         try:
             # A line break can only stand between two words of JSON.
@@ -144,22 +130,21 @@ class Reader(bedrock_streams.Reader):
 
 
 class Writer:
-    """Writes one stream, in the words of who made the model that was asked."""
+    """Writes one stream, in the words in which it was asked for, or those of who made the model that was asked."""
 
     __slots__ = ("_events", "_frames", "_inner")
 
     def __init__(self, request: Request) -> None:
-        model = request.model
         self._events, self._frames = EventParser(), FrameParser()
-        maker = prompts.maker_of(model)
         self._inner: StreamWriter | prompts.Writer | FirstWriter
-        if maker is not None:
-            self._inner = prompts.Writer(maker)
-        elif "amazon.nova" in model:
+        words = of_request(request)
+        if isinstance(words, Maker):
+            self._inner = prompts.Writer(words)
+        elif words == CONVERSES:
             self._inner = bedrock_streams.Writer()
-        elif "claude" in model:
-            self._inner = anthropic_streams.Writer(model, write_message)
-        elif "cohere.command-r" in model:
+        elif words == ANTHROPICS:
+            self._inner = anthropic_streams.Writer(request.model, write_message)
+        elif words == FIRSTS:
             self._inner = FirstWriter()
         else:
             self._inner = openai_streams.Writer(request)

@@ -17,6 +17,7 @@ below it, https://docs.aws.amazon.com/nova/latest/userguide/complete-request-sch
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -26,16 +27,30 @@ from ..types.response import Answer, Response
 from ..types.wire import loads
 from . import bedrock_prompts as prompts
 from .anthropic_messages import AnthropicMessages
-from .anthropic_requests import read_hosted, write_hosted
+from .anthropic_requests import betas_of, read_hosted, write_hosted
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .bedrock import Bedrock
-from .bedrock_chunks import ANTHROPICS, FIRSTS, OPENAIS, Reader, Writer, family_of, openais
-from .bedrock_requests import FIELDS, read_chat, write_chat
+from .bedrock_chunks import Reader, Writer, openais
+from .bedrock_makers import (
+    ANTHROPICS,
+    CONVERSES,
+    FIRSTS,
+    OPENAIS,
+    WORDS,
+    Maker,
+    asked_in,
+    format_of,
+    of_answer,
+    of_body,
+    of_model,
+    of_request,
+)
+from .bedrock_requests import FIELDS, FORMAT, read_chat, write_chat
 from .cohere import Cohere
 from .cohere_first import read_first, write_first, write_first_answer
 from .openai_chat import OpenAIChat
 from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded
+from .shapes import MISSHAPEN, encoded, heard, restated
 
 __all__ = ["VERSION", "BedrockInvoke"]
 
@@ -48,6 +63,12 @@ OF_NOVA = {"max_new_tokens": "maxTokens", "stop_sequences": "stopSequences", "to
 LIMITED = Quirks(stream_usage=False, max_tokens="max_tokens")
 """What the makers that follow OpenAI call the limit; OpenAI's own models go by either name."""
 
+INVOKED = frozenset({"chat", "complete"})
+"""What a model is invoked for in words that are not Bedrock's."""
+
+APART = frozenset({"model", "modelId", "stream"})
+"""Keys of a body that Amazon reads in the address."""
+
 MESSAGES, CHAT, COHERE = AnthropicMessages(), OpenAIChat(), Cohere()
 
 
@@ -55,51 +76,44 @@ class BedrockInvoke(Bedrock):
     """InvokeModel and InvokeModelWithResponseStream."""
 
     name: str = "bedrock_invoke"
-    verbs: frozenset[Verb] = frozenset({"chat", "complete", "embed", "request"})
+    verbs: frozenset[Verb] = Bedrock.verbs | {"complete"}
+
+    def format(self, verb: Verb, model: str = "") -> str:
+        return format_of(of_model(model, verb)) if verb in INVOKED else FORMAT
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
-        if request.verb not in ("chat", "complete"):
+        if request.verb not in INVOKED:
             return super().write_request(request, quirks)
         place = f"/model/{quote(request.model, safe='')}/invoke"
-        body = _write_complete(request) if request.verb == "complete" else _write_chat(request)
-        return Written("POST", f"{place}-with-response-stream" if request.stream else place, body)
+        return Written("POST", f"{place}-with-response-stream" if request.stream else place, _written(request))
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         """What is asked for, told by the body: whoever invokes a model for a chat may ask for a completion."""
-        if verb not in ("chat", "complete"):
+        if verb not in INVOKED or not isinstance(data, dict):
             return super().read_request(verb, data)
-        if not isinstance(data, dict):
-            raise BadRequest("the body must be a JSON object")
-        if "prompt" in data or "inputText" in data:
-            return prompts.read_complete(data)
-        if "message" in data:
-            return read_first(data)
-        if "anthropic_version" in data:
-            betas = data.get("anthropic_beta")
-            rest = {name: value for name, value in data.items() if name != "anthropic_beta"}
-            return read_hosted(rest | ({"betas": betas} if betas else {}), VERSION)
-        return _read_nova(data) if _is_nova(data) else CHAT.read_request("chat", data)
+        words = asked_in(data.get("modelId") or "", data)
+        verb = "complete" if isinstance(words, Maker) else "chat"
+        return heard(format_of(words), verb, data, _READERS, model="modelId")
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        if request.verb not in ("chat", "complete"):
+        if request.verb not in INVOKED:
             return super().read_response(request, body, quirks)
         try:
             data = loads(body)
         except ValueError:
             raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
         try:
-            family = family_of(data)
-            if family == ANTHROPICS:
+            words = of_answer(data)
+            if isinstance(words, Maker):
+                return prompts.read_answer(data, words, request.model)
+            if words == ANTHROPICS:
                 return MESSAGES.read_response(request, body, quirks)
-            if family == FIRSTS:
+            if words == FIRSTS:
                 answer = COHERE.read_response(request, body, quirks)
                 answer.model = request.model
                 return answer
-            if family == OPENAIS:
+            if words == OPENAIS:
                 return CHAT.read_response(request, openais(data, body), quirks)
-            maker = prompts.maker_that_says(data)
-            if maker is not None:
-                return prompts.read_answer(data, maker, request.model)
         except MISSHAPEN as error:
             raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
         return super().read_response(request, body, quirks)
@@ -111,15 +125,19 @@ class BedrockInvoke(Bedrock):
         Raises:
             BadRequest: For what this API has no words for.
         """
-        model = answer.model if request is None else request.model or answer.model
-        if not isinstance(answer, Response) or "amazon.nova" in model:
+        if not isinstance(answer, Response):
             return super().write_response(answer, request)
-        maker = prompts.maker_of(model)
-        if maker is not None:
-            return prompts.write_answer(answer, maker)
-        if "claude" in model:
+        if request is None:
+            words = of_model(answer.model, "complete") or of_model(answer.model) or OPENAIS
+        else:
+            words = of_request(request)
+        if isinstance(words, Maker):
+            return prompts.write_answer(answer, words)
+        if words == ANTHROPICS:
             return MESSAGES.write_response(answer)
-        return write_first_answer(answer) if "cohere.command-r" in model else CHAT.write_response(answer)
+        if words == FIRSTS:
+            return write_first_answer(answer)
+        return super().write_response(answer) if words == CONVERSES else CHAT.write_response(answer)
 
     def reader(self, request: Request, quirks: Quirks) -> StreamReader:
         return Reader(request, quirks)
@@ -128,39 +146,60 @@ class BedrockInvoke(Bedrock):
         return Writer(request)
 
 
-def _write_complete(request: Request) -> bytes:
-    maker = prompts.maker_of(request.model)
-    if maker is None:
-        raise BadRequest(f"complete: {request.model} has only chats")
-    return encoded(prompts.write_complete(request, maker), request)
+def _read_chat(data: Json) -> Request:
+    words = of_body(data)
+    if words == ANTHROPICS:
+        betas = data.get("anthropic_beta")
+        rest = {name: value for name, value in data.items() if name != "anthropic_beta"}
+        return read_hosted(rest | ({"betas": betas} if betas else {}), VERSION)
+    if words == CONVERSES:
+        return _read_nova(data)
+    return read_first(data) if words == FIRSTS else CHAT.read_request("chat", data)
 
 
-def _write_chat(request: Request) -> bytes:
-    model = request.model
-    if prompts.maker_of(model) is not None:
+_READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": _read_chat, "complete": prompts.read_complete}
+
+
+def _written(request: Request) -> bytes:
+    model, verb = request.model, request.verb
+    words = of_model(model, verb)
+    native = request.native(format_of(words)) if words else _native(request)
+    if native is not None:
+        streams = isinstance(words, Maker) and words.streams
+        return encoded(restated(native, request, APART - {"stream"} if streams else APART), request)
+    if verb == "complete":
+        if not isinstance(words, Maker):
+            raise BadRequest(f"complete: {model} has only chats")
+        return encoded(prompts.write_complete(request, words), request)
+    if isinstance(words, Maker):
         raise BadRequest(
             f"chat: {model} continues a text; ask for complete, or over Converse, which lays a chat out for it"
         )
-    if "claude" in model:
-        body = write_hosted(request, VERSION)
-        body.pop("stream", None)  # the address says it
-        betas = request.body.get("betas")
-        if betas:
-            body["anthropic_beta"] = betas.split(",") if isinstance(betas, str) else betas
-        return encoded(body, request)
-    if "amazon.nova" in model:
+    if words == ANTHROPICS:
+        return encoded(_write_claude(request), request)
+    if words == CONVERSES:
         return encoded(_write_nova(request), request)
-    if "cohere.command-r" in model:
+    if words == FIRSTS:
         return encoded(write_first(request), request)
-    if model.startswith("arn:") and "." not in model:
-        raise BadRequest(
-            "model: this ARN does not tell who made the model; ask over Converse, which is the same for all"
-        )
-    body = request.body
-    if "mistral." in model and body.get("tool_choice") == "required":
+    if not words:
+        raise BadRequest("model: this ARN tells no maker; ask over Converse, which is the same for all")
+    if "mistral." in model and request.body.get("tool_choice") == "required":
         request = request.but(tool_choice="any")
     plain = Request("chat", "", request.body, False, request.encoded)
     return CHAT.write_request(plain, Quirks() if "openai." in model else LIMITED).body
+
+
+def _native(request: Request) -> Any:
+    """What a caller said to a model that tells no maker: whoever asks it knows."""
+    return next((body for words in WORDS if (body := request.native(format_of(words))) is not None), None)
+
+
+def _write_claude(request: Request) -> Json:
+    body = write_hosted(request, VERSION)
+    body.pop("stream", None)  # the address says it
+    for _, betas in betas_of(request):
+        body["anthropic_beta"] = betas.split(",")
+    return body
 
 
 def _write_nova(request: Request) -> Json:
@@ -173,17 +212,6 @@ def _write_nova(request: Request) -> Json:
     config |= fields.pop("inferenceConfig", {})
     body |= fields
     return body | ({"inferenceConfig": config} if config else {})
-
-
-def _is_nova(data: Json) -> bool:
-    if data.keys() & {"inferenceConfig", "schemaVersion", "toolConfig"}:
-        return True
-    try:
-        contents = [message["content"] for message in data["messages"]]
-        parts = [part for content in contents if isinstance(content, list) for part in content]
-        return bool(parts) and not any("type" in part for part in parts)
-    except MISSHAPEN:
-        return False
 
 
 def _read_nova(data: Json) -> Request:

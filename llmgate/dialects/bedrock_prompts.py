@@ -1,18 +1,14 @@
 """
 Text completions on Bedrock: models that continue a text, each maker's in words of its own.
 
-What they call things is data; how a completion is asked for, answered and streamed is one text. A maker's own
-parameters pass as they are. An OpenAI parameter for which a maker has no word is refused by name, unless its value asks
-for nothing.
-
-Sources, checked 2026-11-20: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html and the pages
-below it, and recorded answers.
+What they call things is data (`bedrock_makers`); how a completion is asked for, answered and streamed is one text. A
+maker's own parameters pass as they are. An OpenAI parameter for which a maker has no word is refused by name, unless
+its value asks for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -20,105 +16,15 @@ from ..errors import BadRequest, StreamInterrupted
 from ..types.request import Request
 from ..types.response import Choice, Chunk, Response, explode
 from ..types.usage import Usage
+from .bedrock_makers import Maker, of_body
 from .openai_words import Json
 from .shapes import MISSHAPEN, misshapen
 from .unsaid import HINTS, refused
 
-__all__ = [
-    "MAKERS", "METRICS", "Maker", "Reader", "Writer", "counts_of", "maker_of", "maker_that_asks", "maker_that_says",
-    "read_answer", "read_complete", "write_answer", "write_complete",
-]  # fmt: skip
+__all__ = ["METRICS", "Reader", "Writer", "counts_of", "read_answer", "read_complete", "write_answer", "write_complete"]
 
 METRICS = "amazon-bedrock-invocationMetrics"
 """Where the last event of any stream has Amazon's own counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """
-    The words of one maker of models.
-
-    Attributes:
-        marks: What stands in the names of its models, but for Amazon's `us.` in front.
-        signs: Keys of which its answers have one, and no other maker's have it.
-        text: Where the text stands in an answer, key by key.
-        stop: Where it says why it ended.
-        names: OpenAI's parameters and what it calls them.
-        prompt: What it calls the text to be continued.
-        inside: What holds its parameters; empty if they stand beside the prompt.
-        many: What holds several answers in a body; empty if there is only one.
-        listed: Whether an event holds them in the same way.
-        words: OpenAI's words for the end, and its own.
-        counts: What it calls the tokens read, and those written.
-        streams: Whether the body has to say that a stream is wanted.
-    """
-
-    marks: tuple[str, ...]
-    signs: frozenset[str]
-    text: tuple[str, ...]
-    stop: tuple[str, ...]
-    names: Mapping[str, str]
-    prompt: str = "prompt"
-    inside: str = ""
-    many: str = ""
-    listed: bool = False
-    words: Mapping[str, str] = field(default_factory=dict)
-    counts: tuple[str, ...] = ()
-    streams: bool = False
-
-
-MAKERS: tuple[Maker, ...] = (
-    Maker(
-        ("amazon.titan-text", "amazon.titan-tg1"), frozenset({"results", "outputText"}), ("outputText",), ("completionReason",),
-        {"max_tokens": "maxTokenCount", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"},
-        prompt="inputText", inside="textGenerationConfig", many="results",
-        words={"stop": "FINISH", "length": "LENGTH", "content_filter": "CONTENT_FILTERED"}, counts=("inputTextTokenCount",),
-    ),
-    Maker(
-        ("meta.llama",), frozenset({"generation"}), ("generation",), ("stop_reason",),
-        {"max_tokens": "max_gen_len", "temperature": "temperature", "top_p": "top_p"},
-        counts=("prompt_token_count", "generation_token_count"),
-    ),
-    Maker(
-        ("cohere.command-text", "cohere.command-light"), frozenset({"generations", "is_finished"}), ("text",), ("finish_reason",),
-        {
-            "max_tokens": "max_tokens", "temperature": "temperature", "top_p": "p", "top_k": "k", "n": "num_generations",
-            "stop": "stop_sequences",
-        },
-        many="generations", words={"stop": "COMPLETE", "length": "MAX_TOKENS", "content_filter": "ERROR_TOXIC"}, streams=True,
-    ),
-    Maker(
-        # Newer ones have no more of them.
-        ("anthropic.claude-v", "anthropic.claude-instant"), frozenset({"completion"}), ("completion",), ("stop_reason",),
-        {
-            "max_tokens": "max_tokens_to_sample", "temperature": "temperature", "top_p": "top_p", "top_k": "top_k",
-            "stop": "stop_sequences",
-        },
-        words={"stop": "stop_sequence", "length": "max_tokens"},
-    ),
-    Maker(
-        ("ai21.j2",), frozenset({"completions"}), ("data", "text"), ("finishReason", "reason"),
-        {
-            "max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "n": "numResults",
-            "stop": "stopSequences",
-        },
-        many="completions", words={"stop": "endoftext"},
-    ),
-    Maker(
-        (
-            "mistral.mistral-7b", "mistral.mixtral", "mistral.mistral-large-2402", "mistral.mistral-small-2402",
-        ),
-        frozenset({"outputs"}), ("text",), ("stop_reason",),
-        {"max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "stop": "stop"},
-        many="outputs", listed=True,
-    ),
-    Maker(
-        # It answers as OpenAI does.
-        ("deepseek.r1",), frozenset(), ("text",), ("stop_reason",),
-        {"max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop": "stop"},
-        many="choices", listed=True,
-    ),
-)  # fmt: skip
 
 _FINISH: Mapping[str, str] = MappingProxyType(
     {
@@ -154,22 +60,6 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     }
 )
 """OpenAI's parameters for which a maker may have no word, and the values of each that ask for nothing."""
-
-
-def maker_of(model: str) -> Maker | None:
-    """Whose words a model's completions have; None if it has none, or nobody knows."""
-    return next((maker for maker in MAKERS if any(mark in model for mark in maker.marks)), None)
-
-
-def maker_that_says(answer: Json) -> Maker | None:
-    """Whose words an answer or an event has; None if it is no completion."""
-    return next((maker for maker in MAKERS if not maker.signs.isdisjoint(answer)), None)
-
-
-def maker_that_asks(data: Json) -> Maker:
-    """Whose words a request has: of those with such a prompt, the one who calls most of its parameters so."""
-    able = [maker for maker in MAKERS if maker.prompt in data] or list(MAKERS)
-    return max(able, key=lambda maker: len(data.keys() & {maker.inside, *maker.names.values()}))
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -218,7 +108,8 @@ def read_complete(data: Json) -> Request:
     Raises:
         BadRequest: If it asks for none.
     """
-    maker = maker_that_asks(data)
+    maker = of_body(data)
+    assert isinstance(maker, Maker), "it has a prompt"
     try:
         rest = {name: value for name, value in data.items() if name not in (maker.prompt, "stream")}
         body: Json = {"prompt": _one(data[maker.prompt])}

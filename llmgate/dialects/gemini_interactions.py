@@ -61,7 +61,7 @@ class GeminiInteractions(Gemini):
 
     name: str = "gemini_interactions"
 
-    def format(self, verb: Verb) -> str:
+    def format(self, verb: Verb, model: str = "") -> str:
         return FORMAT if verb == "chat" else GEMINIS
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:

@@ -65,8 +65,8 @@ class OpenAIResponses(OpenAIChat):
     name: str = "openai_responses"
     verbs: frozenset[Verb] = OpenAIChat.verbs | {"count_tokens"}
 
-    def format(self, verb: Verb) -> str:
-        return FORMAT if verb in _READERS else super().format(verb)
+    def format(self, verb: Verb, model: str = "") -> str:
+        return FORMAT if verb in _READERS else super().format(verb, model)
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         if request.verb != "chat":

@@ -176,12 +176,67 @@ def test_a_model_that_continues_texts_takes_no_chat() -> None:
     """
     A chat would have to be laid out for such a model; the refusal names who does that. Nor does an ARN tell a maker.
     """
-    for model in (TITAN, LLAMA, MISTRAL, COMMAND, CLAUDE_2, JURASSIC, R1):
+    for model in (TITAN, LLAMA, MISTRAL, COMMAND, JURASSIC, R1):
         with pytest.raises(BadRequest, match="Converse"):
             written(model)
     with pytest.raises(BadRequest, match="Converse"):
         written("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc")
     assert written(f"arn:aws:bedrock:us-east-1:1:inference-profile/{CLAUDE}")["anthropic_version"]
+    assert written(CLAUDE_2)["anthropic_version"]  # it does both
+
+
+def test_who_speaks_a_makers_words_is_sent_on_word_for_word() -> None:
+    """
+    A body in the words that the model takes goes out as it came, and its answer may be handed on; another is translated.
+    """
+    arn = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc"
+    for model, body in SPOKEN.items():
+        request = dialect.read_request("chat", {**body, "modelId": model})
+        verb = request.verb
+        for target in (model, arn):
+            assert body == json.loads(dialect.write_request(request.to(target), PLAIN).body)
+        assert request.spoken == dialect.format(verb, model)
+        assert request.spoken not in [dialect.format(verb, other) for other in SPOKEN if other != model]
+
+    claude = dialect.read_request("chat", SPOKEN[CLAUDE])
+    assert "inferenceConfig" in json.loads(dialect.write_request(claude.to(NOVA), PLAIN).body)
+    assert claude.spoken != dialect.format("chat", NOVA)
+    assert "bedrock" == dialect.format("embed", "amazon.titan-embed-text-v2:0")
+
+
+SPOKEN: dict[str, dict[str, Any]] = {
+    CLAUDE: {"anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["a"], "max_tokens": 9, "x": 1, "messages": [{"role": "user", "content": "hi"}]},
+    NOVA: {"schemaVersion": "messages-v1", "messages": [{"role": "user", "content": [{"text": "hi"}]}], "inferenceConfig": {"max_new_tokens": 1}},
+    PIXTRAL: {"messages": [{"role": "user", "content": "hi"}], "x": 1},
+    COMMAND_R: {"message": "hi", "chat_history": [{"role": "User", "message": "a"}], "tools": [{"name": "f"}]},
+    TITAN: {"inputText": "hi", "textGenerationConfig": {"x": 1}},
+    LLAMA: {"prompt": "hi", "temperature": 1},
+    MISTRAL: {"prompt": "hi", "max_tokens": 1, "x": 1},
+    COMMAND: {"prompt": "hi", "k": 1},
+}  # fmt: skip
+
+
+def test_an_answer_is_given_in_the_words_of_the_question() -> None:
+    """
+    Whichever model answered, who asked in a maker's words is answered in them, whole and as a stream.
+    """
+    answer = Response(id="1", model=NOVA, choices=[Choice(text="Hi", finish_reason="stop")], usage=Usage(1, 2))
+    keys = {
+        CLAUDE: "content",
+        NOVA: "output",
+        PIXTRAL: "choices",
+        COMMAND_R: "text",
+        TITAN: "results",
+        LLAMA: "generation",
+    }
+
+    for model, key in keys.items():
+        request = dialect.read_request("chat", {**SPOKEN[model], "modelId": "fast"})
+        assert key in dialect.write_response(answer, request)
+        writer = dialect.writer(request)
+        assert "Hi" == fold(read_stream("m", writer.feed(Chunk(whole=answer)), writer.end())).text  # type: ignore[attr-defined]
+        answer.model = model
+        assert key in dialect.write_response(answer)
 
 
 # --- completions ------------------------------------------------------------------------------------------------------
