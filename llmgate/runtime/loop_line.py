@@ -112,6 +112,7 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._until = 0.0
         self._error: Exception | None = None
         self._may_write = True
         self._paused = False
@@ -155,7 +156,7 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         if self._lane.until <= time.monotonic():
             raise httpcore2.ReadTimeout
         if not self._chunks and not self.ended:
-            await self._wait(self._lane.until)
+            await self._news(self._lane.until)
         if self._chunks:
             data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
             self._chunks.clear()
@@ -177,7 +178,7 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             try:
                 # An answer may come before its request is taken, most often a refusal.
                 while not self._may_write and not self.readable:
-                    await self._wait(until)
+                    await self._news(until)
             except httpcore2.ReadTimeout:
                 raise httpcore2.WriteTimeout from None
 
@@ -250,11 +251,12 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     # Waiting.
 
     def _wake(self) -> None:
-        waiter = self._waiter
+        waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _wait(self, until: float) -> None:
+    def _news(self, until: float) -> asyncio.Future[None]:
+        """To be awaited until the event loop has told something, or until the time is over, which is a ReadTimeout."""
         now = time.monotonic()
         if until <= now:
             raise httpcore2.ReadTimeout
@@ -263,12 +265,9 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             if timer is not None:
                 timer.cancel()
             self._arm(until - now)
-        self._waiter = waiter = self._loop.create_future()
-        self._lane.until = until
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+        self._until = until
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _arm(self, delay: float) -> None:
         if delay < 1e9:
@@ -279,8 +278,9 @@ class AsyncLine(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        left = self._lane.until - time.monotonic()
+        left = self._until - time.monotonic()
         if left <= 0:
+            self._waiter = None
             waiter.set_exception(httpcore2.ReadTimeout())
         else:
             self._arm(left)

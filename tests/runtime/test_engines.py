@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from types import CoroutineType, FrameType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import httpx
@@ -502,6 +504,39 @@ def test_no_frame_of_an_error_holds_the_key(engine: Engine, fault: str) -> None:
         engine.run(lambda runtime: engine.whole(runtime, 0.06 if fault.startswith("no ") else SOON_S, **fields))
 
     assert KEY not in everything_about(raised.value)
+
+
+def test_no_idle_connection_holds_the_key(engine: Engine) -> None:
+    """
+    A connection that waits for its next request holds nothing of the last one.
+    """
+    if engine.kind not in ("lanes", "aiohttp"):
+        pytest.skip("httpx2 keeps its connections itself")
+    engine.server.answer(chat("hello"))
+
+    async def story(runtime: Any) -> list[str]:
+        await engine.whole(runtime)
+        (lanes,) = [runtime._engine] if engine.color == "blocking" else runtime._engines.values()
+        ((lane,),) = lanes._idle.values()
+        return [_shown(value) for value in reachable(lane)]
+
+    shown = engine.run(story)
+    assert any("127.0.0.1" in text for text in shown)
+    assert not [text for text in shown if KEY in text]
+
+
+def reachable(start: object) -> list[object]:
+    """What an object leads to, short of code and of what runs."""
+    seen: dict[int, object] = {}
+    todo = [start]
+    code = (type, FunctionType, ModuleType, CoroutineType, FrameType, asyncio.AbstractEventLoop, asyncio.Task)
+    while todo:
+        one = todo.pop()
+        names_of_a_module = isinstance(one, dict) and "__name__" in one
+        if id(one) not in seen and not isinstance(one, code) and not names_of_a_module:
+            seen[id(one)] = one
+            todo += gc.get_referents(one)
+    return list(seen.values())
 
 
 def everything_about(error: BaseException | None) -> str:

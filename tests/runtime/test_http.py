@@ -461,6 +461,23 @@ class TestReusing:
         assert CHAT == engine.run(self.story(engine, rest_s=0.0))
         assert [1, 2] == [request.connection for request in engine.server.requests]
 
+    @pytest.mark.parametrize("when", ["at once", "with the rest", "later"])
+    @pytest.mark.parametrize("first", [http_response(200, b"first"), http_stream([b"first"])], ids=["whole", "chunked"])
+    def test_what_follows_an_answer_is_nobodys(self, engine: Engine, first: Steps, when: str) -> None:
+        """
+        A second answer to one request is never taken for the answer to the next, whoever asks that.
+        """
+        one, two = (b"".join(step for step in steps if isinstance(step, bytes)) for steps in (first, chat("second")))
+        scripts: dict[str, Steps] = {
+            "at once": [one + two],
+            "with the rest": [one[:-3], Pause(0.02), one[-3:] + two],
+            "later": [one, Pause(0.02), two],
+        }
+        engine.server.answer(scripts[when], chat("hello"))
+
+        assert CHAT == engine.run(self.story(engine))
+        assert [1, 2] == [request.connection for request in engine.server.requests]
+
 
 class TestBreaking:
     """Answers that begin and do not end."""
@@ -940,6 +957,23 @@ class TestLeaving:
             return await read(runtime, await sent(runtime, asking(engine.server.origin)))
 
         assert CHAT == engine.run(story)
+
+    def test_closing_the_runtime_is_no_end_of_an_answer(self, engine: Engine) -> None:
+        """
+        Where the end of the connection is the end of the body, one that is cut by closing the runtime has not ended.
+        """
+        engine.server.answer([head(200), b"half", Hang()])
+
+        async def story(runtime: Runtime) -> None:
+            response = await sent(runtime, asking(engine.server.origin))
+            assert b"half" == await response.read(runtime.now() + SOON_S)
+            closing = runtime.close()  # type: ignore[attr-defined]
+            if closing is not None:
+                await closing
+            with pytest.raises(GatewayClosed):
+                await response.read(runtime.now() + SOON_S)
+
+        engine.run(story)
 
     def test_an_event_loop_that_ends_closes_its_connections(self, engine: Engine) -> None:
         """
