@@ -7,16 +7,13 @@ from typing import Self
 
 from pydantic import PrivateAttr
 
-from ..dialects.base import Written
+from ..dialects.base import Quirks, Written
 from ..types.request import Request
 from ..types.secret import Secret
 from .catalog import ROWS, Row
 from .http import HTTPProvider, address
 
 __all__ = ["OwnUpstream"]
-
-OPENAIS = ("openai_chat", "openai_responses")
-"""Two formats at one address."""
 
 
 class OwnUpstream(HTTPProvider):
@@ -46,15 +43,13 @@ class OwnUpstream(HTTPProvider):
         """
         header, prefix, secret = key or ("", "", None)
         made = cls(name=name, base_url=origin + base, api_key=secret, allow_http=True)
-        known = next((row for row in ROWS if _is_at(row, origin, dialect)), Row(cls.kind, ""))
+        known = next((row for row in ROWS if row.base_url and address(row.base_url)[0] == origin), Row(cls.kind, ""))
+        quirks = known.quirks if known.dialect == dialect else Quirks()
         # What its models can do is the upstream's to say; and a key out of the environment is not the client's.
-        made._row = replace(known, dialect=dialect, header=header, prefix=prefix, key_env=(), capabilities=None)
+        made._row = replace(
+            known, dialect=dialect, quirks=quirks, header=header, prefix=prefix, key_env=(), capabilities=None
+        )  # fmt: skip
         return made
 
     def target(self, base: str, written: Written, request: Request) -> str:
         return request.path or base + written.path
-
-
-def _is_at(row: Row, origin: str, dialect: str) -> bool:
-    same = row.dialect == dialect or (row.dialect in OPENAIS and dialect in OPENAIS)
-    return same and row.base_url != "" and address(row.base_url)[0] == origin

@@ -19,6 +19,7 @@ from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayError, Mo
 from ..runtime.accepting import options as options_of
 from ..runtime.edge import attributed, discovered
 from ..types.call import Call, Options
+from ..types.media import Binary, Transcription
 from ..types.reply import Reply
 from ..types.request import Request
 from ..types.response import Model, Models
@@ -47,6 +48,12 @@ JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 STREAMED: dict[str, tuple[bytes, bytes]] = {"ollama": (b"content-type", b"application/x-ndjson")}
 """How a stream is announced by who does not send events."""
+
+FORM = b"multipart/form-data"
+
+HEAVY = frozenset({"image", "speak", "transcribe"})
+"""Verbs of files, which a client's own upstream is asked unread: byte for byte, and as they come."""
+STREAMS = frozenset({"chat", "complete"})
 
 UNREAD = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"})
 """Headers of an upstream that said how its answer travelled to us."""
@@ -130,7 +137,7 @@ class Exchange:
                 return Answered(200, [JSON], encode(dialect.write_response(await self._models(runtime))))
             call = self._call(runtime, asked, words, dialect)
             reply = await self._gateway._open(call)
-            if words.verb == "request":
+            if call.request.verb == "request":
                 return self._passed(reply, call)
             if call.request.stream:
                 return self._streamed(reply, call, dialect)
@@ -154,7 +161,7 @@ class Exchange:
             # Whoever stands at the client's address knows best what it offers, and in which format.
             return not asked.origin
         sort = asked.named.get(b"content-type", b"")
-        return not sort or sort.startswith(b"application/json")
+        return not sort or sort.startswith(b"application/json") or (words.verb in HEAVY and sort.startswith(FORM))
 
     # The call.
 
@@ -170,7 +177,15 @@ class Exchange:
         request.model = ""
         if not asked.origin and not name:
             raise _nobody(asked, words)
-        way = upstreams.lead(request, name, asked, words)
+        way = upstreams.configured(name, asked, words)
+        if way is None and asked.origin:
+            if words.verb in HEAVY:
+                request = _passing(asked)
+            way = upstreams.own(request, name, asked, words)
+        elif way is not None and words.verb == "request":
+            request.path = upstreams.below(way, asked)
+        elif request.stream and words.verb not in STREAMS:
+            raise BadRequest(f"stream: {words.verb} gives its answer in one piece; leave it out")
         call = gateway._door.call(runtime, name, request, self._options(asked))
         call.way = way
         if asked.timeout_s is not None and not request.stream:
@@ -213,7 +228,15 @@ class Exchange:
         lines = _circumstances(reply, call)
         if (cost := answer.cost) is not None:
             lines.append((b"x-llmgate-cost", str(cost).encode("ascii")))
-        return Answered(200, [JSON, *lines], answer_body(dialect, call.request, reply, answer))
+        sort = JSON
+        if isinstance(answer, Binary | Transcription):
+            from ..dialects.openai_media_answers import write_body
+
+            media_type, body = write_body(call.request, answer)
+            sort = b"content-type", media_type.encode("latin-1")
+        if sort == JSON:
+            body = answer_body(dialect, call.request, reply, answer)
+        return Answered(200, [sort, *lines], body)
 
     def _streamed(self, reply: Reply, call: Call, dialect: Dialect) -> Answered:
         writing = _Writing(reply, answer_writer(dialect, call.request.to(call.route), reply))
@@ -280,6 +303,11 @@ class _Passing:
 
 def _read(asked: Asked, words: Spoken, dialect: Dialect) -> Request:
     """The request in our words."""
+    sort = asked.header(b"content-type") or ""
+    if sort.startswith(FORM.decode()):
+        from ..dialects.multipart import read_form
+
+        return dialect.read_request(words.verb, read_form(sort, asked.body))
     try:
         data = loads(asked.body) if asked.body else None
     except ValueError as error:
@@ -291,7 +319,7 @@ def _read(asked: Asked, words: Spoken, dialect: Dialect) -> Request:
         if words.streams:
             data["stream"] = True
         betas = asked.header(b"anthropic-beta")
-        if betas and words.dialect == "anthropic_messages":
+        if betas and words.dialect.startswith("anthropic"):
             data["betas"] = [beta.strip() for beta in betas.split(",")]
     return dialect.read_request(words.verb, data)
 
@@ -350,7 +378,7 @@ def _circumstances(reply: Reply, call: Call) -> Lines:
 def _refused(error: GatewayError, call: Call | None, dialect: Dialect, words: Spoken, asked: Asked) -> Answered:
     """An error as a server of the caller's dialect would say it."""
     status, named, body = dialect.write_error(error)
-    if words.verb == "request":
+    if words.verb == "request" or (call is not None and call.request.verb == "request"):
         status = error.status  # what was not read is not understood better than by its own upstream
     headers = named | {"x-should-retry": "false", "x-llmgate-attempts": str(len(error.attempts))}
     if error.retry_after is not None:

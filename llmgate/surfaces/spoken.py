@@ -46,11 +46,14 @@ FORMS: Mapping[str, Form | None] = MappingProxyType(
         "POST agents/completions": None,
         "POST embeddings": Form("openai_chat", "embed", "/embeddings"),
         "POST images/generations": Form("openai_chat", "image", "/images/generations"),
+        "POST images/edits": Form("openai_chat", "image", "/images/edits"),
         "POST moderations": Form("openai_chat", "moderate", "/moderations"),
         "POST chat/moderations": None,
         "POST audio/speech": Form("openai_chat", "speak", "/audio/speech"),
+        "POST audio/transcriptions": Form("openai_chat", "transcribe", "/audio/transcriptions"),
         "GET models": Form("openai_chat", "models", "/models"),
         "POST responses": Form("openai_responses", "chat", "/responses"),
+        "POST responses/input_tokens": Form("openai_responses", "count_tokens", "/responses/input_tokens"),
         "POST v1/messages": Form("anthropic_messages", "chat", "/messages"),
         "POST messages/count_tokens": Form("anthropic_messages", "count_tokens", "/messages/count_tokens"),
         "POST :generateContent": Form("gemini", "chat", ":generateContent"),
@@ -58,6 +61,9 @@ FORMS: Mapping[str, Form | None] = MappingProxyType(
         "POST :batchEmbedContents": Form("gemini", "embed", ":batchEmbedContents"),
         "POST :countTokens": Form("gemini", "count_tokens", ":countTokens"),
         "GET v1beta/models": Form("gemini", "models", "/models"),
+        "POST v1beta/interactions": Form("gemini_interactions", "chat", "/interactions"),
+        "POST :rawPredict": Form("anthropic_vertex", "chat", ":rawPredict"),
+        "POST :streamRawPredict": Form("anthropic_vertex", "chat", ":streamRawPredict", True),
         "POST v2/chat": Form("cohere", "chat", "/v2/chat"),
         "POST v2/embed": Form("cohere", "embed", "/v2/embed"),
         "POST v2/rerank": Form("cohere", "rerank", "/v2/rerank"),
@@ -109,15 +115,26 @@ def spoken(method: str, path: str, query: str, headers: Mapping[bytes, bytes]) -
         return Spoken(_tongue(path, headers), "request")
     base = path.removesuffix(form.tail)
     if action:
-        # Without this Google streams one long JSON array, which only passes through.
-        if form.streams and "alt=sse" not in query.split("&"):
-            return Spoken(form.dialect, "request")
         base, model = _apart(base)
-        return Spoken(form.dialect, form.verb, base, model, form.streams) if model else Spoken("gemini", "request")
+        if model and _is_known(form, base, query):
+            verb: Verb = "count_tokens" if model == COUNTER and form.dialect == "anthropic_vertex" else form.verb
+            return Spoken(form.dialect, verb, base, "" if model == COUNTER else model, form.streams)
+        return Spoken("gemini", "request")
     if form.verb == "models" and b"anthropic-version" in headers:
         return Spoken("anthropic_messages", "models", base)
     _, deployed, model = base.rpartition("/deployments/")  # as Azure writes it
     return Spoken(form.dialect, form.verb, base, unquote(model) if deployed and "/" not in model else "")
+
+
+COUNTER = "count-tokens"
+"""What stands in the place of Claude on Vertex AI where tokens are to be counted; the model is told in the body."""
+
+
+def _is_known(form: Form, base: str, query: str) -> bool:
+    if form.dialect == "anthropic_vertex":
+        return base.endswith("/publishers/anthropic")  # other makers' bodies are their own
+    # Without this Google streams one long JSON array, which only passes through.
+    return not form.streams or "alt=sse" in query.split("&")
 
 
 def _apart(path: str) -> tuple[str, str]:

@@ -75,33 +75,24 @@ class Upstreams:
         self._names = {*there, *self._pipeline.settings.routes}
         self._there = there
 
-    def lead(self, request: Request, name: str, asked: Asked, words: Spoken) -> Route | None:
+    def configured(self, name: str, asked: Asked, words: Spoken) -> Route | None:
         """
-        The route of a request, which is given what only those on that route may see.
+        The route that the configuration has for a request; None if it has none.
 
         Args:
             name: The model as the client says it, or what it says in place of it; may be empty.
-
-        Returns:
-            None if the name means nothing, and nobody stands behind the client.
         """
         pipeline, verb = self._pipeline, words.verb
         if self._there is not pipeline.providers:
             self._look()  # somebody came or went
-        unread = verb == "request"
         if not asked.origin or name.partition("/")[0] in self._names:
             found = pipeline.named(name, verb) if name else None
-            if found is not None and unread:
-                request.path = self._below(found.candidates[0].deployment.provider, asked)
             if found is not None or not asked.origin:
                 return found
         provider = self._here(asked, words)
         if provider is None:
-            request.headers, request.path = _lines(asked.headers), asked.target
-            return self._own(name, asked, words)
-        if unread:
-            request.path = self._below(provider, asked)
-        if unread or not name:
+            return None
+        if verb == "request" or not name:
             return pipeline.named(provider, "request")
         # Where one name stands for several providers, it does so for a client of any of them.
         return pipeline.named(name if provider in self._chain else f"{provider}/{name}", verb)
@@ -115,8 +106,9 @@ class Upstreams:
         best = max(here, key=lambda place: (place[1] == words.base, place[2] == words.dialect), default=None)
         return None if best is None else best[3]
 
-    def _below(self, provider: str, asked: Asked) -> str:
+    def below(self, route: Route, asked: Asked) -> str:
         """Path and query of a request below the provider's base URL; a client elsewhere has another one, of a version."""
+        provider = route.candidates[0].deployment.provider
         base = next((base for _, base, _, name in self._places if name == provider), "")
         if asked.path.startswith(base + "/"):
             return asked.target.removeprefix(base)
@@ -124,7 +116,9 @@ class Upstreams:
 
     # The client's own upstream.
 
-    def _own(self, name: str, asked: Asked, words: Spoken) -> Route:
+    def own(self, request: Request, name: str, asked: Asked, words: Spoken) -> Route:
+        """The way to the client's own upstream for a request, which is given what that one alone may see."""
+        request.headers, request.path = _lines(asked.headers), asked.target
         key_line = next((line for line in asked.headers if line[0] in KEY_HEADERS), (b"", b""))
         whose = _digest([asked.origin.encode(), words.base.encode(), words.dialect.encode(), *key_line])
         route = self._pipeline.passing((whose, name), lambda: self._made(name, asked, words, key_line, whose))
