@@ -109,8 +109,8 @@ class Provider(BaseModel, Face):
         """Where it is, `scheme://host:port`, or empty if there is no network."""
         return ""
 
-    def capabilities(self) -> frozenset[str] | None:
-        """What its models can do, as far as nothing is said about a single one; None: nobody knows."""
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        """What a model of it can do, as far as the configuration says nothing about that one; None: nobody knows."""
         return None
 
     def price_id(self) -> str:
@@ -131,7 +131,7 @@ class Provider(BaseModel, Face):
             model,
             origin=self.origin(),
             credential=self.credentials()[key],
-            capabilities=self.capabilities() if info.capabilities is None else info.capabilities,
+            capabilities=self.capabilities(model) if info.capabilities is None else info.capabilities,
             context_window=info.context_window,
             region=self.region,
             price=info.price,

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from ..errors import AuthenticationFailed, ConfigError
+from ..types.deployment import ProviderCapability as Able
 from ..types.response import Answer
 from ..types.secret import Credential, Secret
 from ..types.usage import Usage
@@ -39,6 +40,9 @@ DIALECTS: Mapping[str, str] = {
     "responses": "openai_responses",
 }
 """The wire format of each API."""
+
+ALONE = frozenset({Able.TEXT_COMPLETION, Able.EMBEDDINGS, Able.TOKEN_COUNTING})
+"""What Amazon has in its own APIs alone."""
 
 KEY_ID, KEY, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 
@@ -92,11 +96,9 @@ class Bedrock(HTTPProvider):
     def dialect(self, model: str = "") -> str:
         return DIALECTS[self.api]
 
-    def capabilities(self) -> frozenset[str] | None:
-        known = super().capabilities() or frozenset()
-        if self.api == "converse":
-            return known
-        return known | {"complete"} if self.api == "invoke" else known - {"embed"}
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        known = super().capabilities(model) or frozenset()
+        return known - ALONE if self.api in ("chat", "responses") else known
 
     def told_beside(self, answer: Answer, headers: Mapping[str, str]) -> None:
         usage = answer.usage

@@ -240,7 +240,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "bedrock", "", ("AWS_BEARER_TOKEN_BEDROCK",), dialect="bedrock", price_id="aws",
         aliases=("amazon-bedrock", "aws-bedrock"),
-        capabilities=(CHAT - {Able.MODEL_DISCOVERY}) | {Able.EMBEDDINGS, Able.AUDIO, Able.TOKEN_COUNTING},
+        # Text completions are for those models alone that are invoked.
+        capabilities=(SERVER - {Able.MODEL_DISCOVERY}) | {Able.AUDIO, Able.TOKEN_COUNTING},
         source="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-api.html", checked="2026-11-20",
     ),
     Row(

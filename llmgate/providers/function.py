@@ -10,6 +10,7 @@ from pydantic import Field
 from ..dialects import dialect_named
 from ..dialects.base import Quirks, StreamReader
 from ..errors import UpstreamError
+from ..policies.routing import FEATURES, VERB_NEEDS
 from ..types.call import Call, Handler
 from ..types.reply import Reply
 from ..types.request import Request, Verb
@@ -60,6 +61,11 @@ class Function(Provider):
     def label(self) -> str:
         own = getattr(self.function or self.embedder, "__name__", "")
         return self.name or (own if own.isidentifier() else self.kind)
+
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        # What a function makes of tools and images only its author knows.
+        texts = VERB_NEEDS["chat"] | VERB_NEEDS["complete"] if self.function is not None else frozenset[str]()
+        return FEATURES | texts | (VERB_NEEDS["embed"] if self.embedder is not None else frozenset())
 
     def bind(self, model: str, key: int = 0) -> Handler:
         return self._asked

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..dialects import dialect_named
 from ..dialects.base import Written
 from ..errors import ConfigError
 from ..types.request import Request
@@ -62,6 +63,10 @@ class VertexAI(HTTPProvider):
 
     def dialect(self, model: str = "") -> str:
         return "anthropic_vertex" if _is_claude(model) else super().dialect(model)
+
+    def verbs(self, model: str = "") -> frozenset[str]:
+        # The paths in the catalog are those of Google's own models.
+        return dialect_named(self.dialect(model)).verbs if _is_claude(model) else super().verbs(model)
 
     def target(self, base: str, written: Written, request: Request) -> str:
         if _is_claude(request.model) and base.endswith(GOOGLES):

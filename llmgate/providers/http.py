@@ -16,6 +16,7 @@ from ..dialects import dialect_named
 from ..dialects.base import Dialect, StreamReader, Written
 from ..dialects.passing import Passing
 from ..errors import ConfigError, ConnectionFailed, GatewayError, ProtocolError, StreamInterrupted
+from ..policies.routing import VERB_NEEDS
 from ..policies.timers import Timers
 from ..runtime.client import library_of
 from ..types.call import Call, Handler
@@ -205,8 +206,16 @@ class HTTPProvider(Provider):
     def credentials(self) -> list[str]:
         return [secret.fingerprint for secret in self.secrets()] or [""]
 
-    def capabilities(self) -> frozenset[str] | None:
-        return self.row.capabilities
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        known = self.row.capabilities
+        if known is None:
+            return None
+        able = self.verbs(model)
+        return known - {need for verb, wanted in VERB_NEEDS.items() if verb not in able for need in wanted}
+
+    def verbs(self, model: str = "") -> frozenset[str]:
+        """What it can be asked for a model: what the format has words for, and what the catalog names a path for."""
+        return dialect_named(self.dialect(model)).verbs | self.row.quirks.paths.keys()
 
     def price_id(self) -> str:
         return self.row.price_id
@@ -215,13 +224,13 @@ class HTTPProvider(Provider):
 
     def bind(self, model: str, key: int = 0) -> Handler:
         origin, path = self.place()
-        secrets, dialect = self.secrets(), dialect_named(self.dialect(model))
+        secrets, dialect, verbs = self.secrets(), dialect_named(self.dialect(model)), self.verbs(model)
         if not secrets:
-            return _Asker(self, dialect, origin, path, None).ask
+            return _Asker(self, dialect, verbs, origin, path, None).ask
         credential = self.credential(secrets[key], origin)
         if credential.header in self.headers:
             raise ConfigError(f"headers: {credential.header} carries the key; give it as api_key and nowhere else")
-        return _Asker(self, dialect, origin, path, credential).ask
+        return _Asker(self, dialect, verbs, origin, path, credential).ask
 
     def credential(self, secret: Secret, origin: str) -> Credential:
         """The key as it travels, to this origin and no other."""
@@ -278,12 +287,18 @@ class _Asker:
     )
 
     def __init__(
-        self, provider: HTTPProvider, dialect: Dialect, origin: str, base: str, credential: Credential | None
+        self,
+        provider: HTTPProvider,
+        dialect: Dialect,
+        verbs: frozenset[str],
+        origin: str,
+        base: str,
+        credential: Credential | None,
     ) -> None:
         self._provider = provider
         self._dialect = dialect
         self._quirks = provider.row.quirks
-        self._verbs = dialect.verbs | self._quirks.paths.keys()
+        self._verbs = verbs
         self._origin = origin
         self._base = base
         self._credential = credential

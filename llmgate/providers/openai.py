@@ -36,6 +36,10 @@ class OpenAI(_Speaker):
 
     kind = "openai"
 
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        # Whoever writes another address means somebody else who speaks like OpenAI.
+        return super().capabilities(model) if self.usual() else None
+
 
 class OpenAICompatible(_Speaker):
     """

@@ -15,6 +15,7 @@ from ..errors import GatewayError, StreamInterrupted
 from ..policies.timers import Timers
 from ..policies.tokens import input_tokens
 from ..types.call import Call, Handler
+from ..types.deployment import ProviderCapability
 from ..types.reply import Reply
 from ..types.request import Request
 from ..types.response import Answer, Choice, Chunk, Embeddings, Model, Models, RawResponse, Response
@@ -77,6 +78,9 @@ class Simulated(Provider):
 
     def model_post_init(self, context: Any) -> None:
         self._rng = random.Random(self.seed)
+
+    def capabilities(self, model: str = "") -> frozenset[str] | None:
+        return frozenset(ProviderCapability)
 
     def bind(self, model: str, key: int = 0) -> Handler:
         return self._asked

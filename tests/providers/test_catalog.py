@@ -10,14 +10,15 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
 
 import llmgate
+from llmgate import Function, OpenAI, Simulated, VertexAI
 from llmgate.config import settings_from
-from llmgate.config.kinds import known_kinds
+from llmgate.config.kinds import known_kinds, provider_class
 from llmgate.dialects import dialect_named
 from llmgate.providers.catalog import ROWS, Row, row_named
 from llmgate.providers.http import address
@@ -82,6 +83,33 @@ def test_a_key_is_all_that_is_needed(row: Row) -> None:
     assert (address(row.base_url)[0], 1) == (provider.origin(), len(provider.credentials()))
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.capabilities is not None], ids=lambda row: row.name)
+def test_what_is_declared_can_be_asked(row: Row) -> None:
+    """
+    A provider can do what its row says, in the format that it is asked in, or over another one of its APIs.
+    """
+    cls, options = provider_class(row.name)
+    apis = get_args(cls.model_fields["api"].annotation) if "api" in cls.model_fields else (None,)
+    able = [cls(**options, **({} if api is None else {"api": api})).capabilities() for api in apis]
+
+    assert row.capabilities == frozenset().union(*(can for can in able if can is not None))
+
+
+def test_what_a_class_can_do_depends_on_more_than_its_row() -> None:
+    """
+    Claude on Vertex AI has no vectors; who stands in for OpenAI may do anything; a function does what it was given for.
+    """
+    assert {"embed"} <= (VertexAI(project="p").capabilities("text-embedding-005") or set())
+    assert not {"embed", "image"} & (VertexAI(project="p").capabilities("claude-opus-4-6") or {"embed"})
+    assert OpenAI(api_key="k").capabilities() == OpenAI(base_url="https://api.openai.com/v1").capabilities() is not None
+    assert OpenAI(api_key="k", base_url="https://proxy.example/v1").capabilities() is None
+    assert {*ProviderCapability} == Simulated().capabilities()
+    verbs = {"chat", "complete", "embed", "image", "models"}
+    assert {"chat", "complete"} == verbs & Function(print).capabilities()  # type: ignore[operator]
+    assert {"embed"} == verbs & Function(embedder=print).capabilities()  # type: ignore[operator]
+    assert {"tools", "vision", "stream"} <= Function(print).capabilities()  # type: ignore[operator]
+
+
 NEWCOMER = """
     Row(
         "newcomer", "{base_url}", ("NEWCOMER_API_KEY",), capabilities=TEXT,
@@ -90,7 +118,8 @@ NEWCOMER = """
 """
 ASKING = """
 import llmgate
-from llmgate.config.kinds import known_kinds
+from llmgate import Function, OpenAI, Simulated, VertexAI
+from llmgate.config.kinds import known_kinds, provider_class
 
 with llmgate.Gateway({"providers": {"newcomer": {}}}) as gateway:
     print(gateway.chat("newcomer/any-model", "hello").text)
