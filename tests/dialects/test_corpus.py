@@ -43,9 +43,6 @@ DEPARTURES_SHARE = 0.01  # of all records, at most
 BYTE_SAMPLE = 4  # one stream in so many is read byte by byte, unless all are wanted
 CUT_SAMPLE = 32  # one stream in so many is cut everywhere, unless all are wanted
 
-NOT_YET = frozenset({"interactions", "invoke"})
-"""Kinds that no dialect reads so far."""
-
 
 # --- how a record is read ---------------------------------------------------------------------------------------------
 
@@ -59,6 +56,8 @@ VERBS: dict[str, Verb] = {
     "embeddings": "embed",
     "generate": "chat",
     "images": "image",
+    "interactions": "chat",
+    "invoke": "chat",
     "messages": "chat",
     "models": "models",
     "moderations": "moderate",
@@ -84,14 +83,17 @@ def provider_of(provider: str, path: str) -> HTTPProvider:
     elif "/api/" in path and kind == "ollama":
         kind = "ollama-native"
     cls, options = provider_class(kind)
-    if "/responses" in path:
-        options["api"] = "responses"
+    api = next((api for api in APIS if f"/{api}" in path), None)
+    if api is not None:
+        options["api"] = api
     asked = cls(**options)
     assert isinstance(asked, HTTPProvider)
     return asked
 
 
 COMPATIBLE = "openai-compatible"
+APIS = ("responses", "interactions", "invoke")
+"""What stands in an address and is the name of an API that a provider has beside its usual one."""
 
 
 def how(record: Record) -> tuple[Dialect, Quirks, Verb]:
@@ -271,7 +273,6 @@ RECORDS: dict[str, Record] = {
     record["id"]: record
     for provider in corpus.files()
     for record in corpus.lines(provider)
-    if record["kind"] not in NOT_YET
 }
 
 

@@ -177,7 +177,7 @@ def test_a_choice_of_tools_is_told_and_read_again(choice: Any, told: Any) -> Non
         ({"messages": [{"role": "system", "content": [{"type": "image", "data": PNG}]}]}, r"messages\[0\].*instructions"),
         ({"messages": [{"role": "assistant", "content": "a", "audio": {"id": "x"}}]}, "audio"),
         ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}]}, "functions"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}, {}]}]}, r"messages\[0\]: 'type'"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}, {}]}]}, r"messages\[0\].*'type'"),
         ({"messages": 7}, "messages"),
         ({"tools": [7]}, "tools"),
     ],
@@ -198,7 +198,9 @@ def test_an_agent_brings_its_model() -> None:
 
     assert ("deep-research-pro", True) == (out["agent"], out["background"])
     assert "model" not in out
-    assert "deep-research-pro" == dialect.read_request("chat", out).body["agent"]
+    again = dialect.read_request("chat", out)
+    assert "deep-research-pro" == again.body["agent"]
+    assert out == json.loads(dialect.write_request(again.to("m"), PLAIN).body)
 
 
 OWN: list[dict[str, Any]] = [
