@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,12 +26,14 @@ from llmgate import errors
 from llmgate.config.settings import CallDefaults, HTTPSettings, PriceSettings, RouteSettings, Settings, Target
 from llmgate.middleware.cache import MemoryTier, SqliteTier
 from llmgate.providers.base import ModelInfo
-from llmgate.providers.catalog import ROWS
+from llmgate.providers.catalog import ROWS, Row
 from llmgate.providers.http import HTTPProvider
 from llmgate.types.units import format_duration, format_money, format_size
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+CORPUS: dict[str, Any] = json.loads((DOCS / "corpus.json").read_text())
+"""What the test of recorded traffic found when it ran last."""
 ROOMS_ARE_IN = ROOT / "tests" / "test_architecture.py"
 
 PART = re.compile(r"(<!-- generated: (?P<said>[^>]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -191,19 +194,62 @@ def verbs(cls_name: str) -> Iterator[str]:
 def providers() -> Iterator[str]:
     """One row an upstream of the catalog."""
     yield from table(
-        ("kind", "also written", "address", "key", "read from", "checked"),
+        ("kind", "also written", "address", "key", "format", "read from", "checked"),
         (
             (
                 f"`{row.name}`",
                 ", ".join(f"`{alias}`" for alias in row.aliases) or "-",
                 f"`{row.base_url}`" if row.base_url else "yours",
                 " or ".join(f"`{name}`" for name in row.key_env) or "if yours wants one",
+                f"`{row.dialect}`",
                 f"[docs]({row.source})",
                 row.checked,
             )
             for row in ROWS
         ),
     )
+
+
+def abilities() -> Iterator[str]:
+    """One row an upstream, one column a capability: recorded, documented, or not there."""
+    seen = {kind: can.split() for kind, can in CORPUS["seen"].items()}
+
+    def cell(row: Row, able: str) -> str:
+        if row.capabilities is None:
+            return "?"
+        return "●" if able in seen.get(row.name, ()) else "○" if able in row.capabilities else ""
+
+    yield from table(
+        ("kind", *(f"`{able}`" for able in llmgate.ProviderCapability)),
+        ((f"`{row.name}`", *(cell(row, able) for able in llmgate.ProviderCapability)) for row in ROWS),
+    )
+
+
+def capabilities() -> Iterator[str]:
+    """One row a capability, with its name in code and its word in configurations."""
+    yield from table(
+        ("`llmgate.ProviderCapability`", "word"),
+        ((f"`{able.name}`", f"`{able.value}`") for able in llmgate.ProviderCapability),
+    )
+
+
+def recorded() -> Iterator[str]:
+    """One row a provider: of so many records of each kind so many are read and written as they should."""
+    figures: dict[str, dict[str, str]] = CORPUS["figures"]
+    pairs = [pair.split(" / ") for kinds in figures.values() for pair in kinds.values()]
+    passed, found = (sum(int(pair[part]) for pair in pairs) for part in (0, 1))
+    rows = [
+        (provider, ", ".join(f"{kind} {pair}" for kind, pair in kinds.items())) for provider, kinds in figures.items()
+    ]
+    yield from table(("provider", "kind, as expected / records"), [*rows, ("**all**", f"**{passed} / {found}**")])
+
+
+def departures() -> Iterator[str]:
+    """One row a reason, with the records to which it applies."""
+    reasons: dict[str, list[str]] = {}
+    for id, reason in CORPUS["departures"].items():
+        reasons.setdefault(reason, []).append(f"`{id}`")
+    yield from table(("why", "records"), ((reason, ", ".join(ids)) for reason, ids in reasons.items()))
 
 
 def room_names() -> list[str]:
@@ -245,7 +291,8 @@ def modules() -> Iterator[str]:
 
 KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "options": options, "sections": sections, "errors": error_table, "names": names, "verbs": verbs,
-    "providers": providers, "rooms": rooms, "modules": modules,
+    "providers": providers, "abilities": abilities, "capabilities": capabilities, "recorded": recorded,
+    "departures": departures, "rooms": rooms, "modules": modules,
 }  # fmt: skip
 
 
