@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..errors import ConfigError, GatewayError
 from ..runtime.drive import drive
-from .asked import Asked
-from .exchange import Answered, Exchange
+from .answered import Answered
+from .exchange import Exchange
 
 if TYPE_CHECKING:
     from ..gateway import Gateway

@@ -59,20 +59,20 @@ class Upstreams:
     """Finds who answers, in one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         chain = pipeline.settings.routes.get(CHAIN_ROUTE)
         self._chain = {target.provider for target in (*chain.deployments, *chain.fallback)} if chain else set()
         self._look()
 
     def _look(self) -> None:
         """See who is there."""
-        there = self._pipeline.providers
+        there = self.pipeline.providers
         self._places = [
             (*provider.place(), provider.dialect(), name)
             for name, provider in there.items()
             if isinstance(provider, HTTPProvider)
         ]
-        self._names = {*there, *self._pipeline.settings.routes}
+        self._names = {*there, *self.pipeline.settings.routes}
         self._there = there
 
     def configured(self, name: str, asked: Asked, words: Spoken) -> Route | None:
@@ -82,7 +82,7 @@ class Upstreams:
         Args:
             name: The model as the client says it, or what it says in place of it; may be empty.
         """
-        pipeline, verb = self._pipeline, words.verb
+        pipeline, verb = self.pipeline, words.verb
         if self._there is not pipeline.providers:
             self._look()  # somebody came or went
         if not asked.origin or name.partition("/")[0] in self._names:
@@ -121,7 +121,7 @@ class Upstreams:
         request.headers, request.path = _lines(asked.headers), asked.target
         key_line = next((line for line in asked.headers if line[0] in KEY_HEADERS), (b"", b""))
         whose = _digest([asked.origin.encode(), words.base.encode(), words.dialect.encode(), *key_line])
-        route = self._pipeline.passing((whose, name), lambda: self._made(name, asked, words, key_line, whose))
+        route = self.pipeline.passing((whose, name), lambda: self._made(name, asked, words, key_line, whose))
         # Headers that decide about an answer keep answers apart; breaker and limits are the same with all of them.
         telling = sorted(line for line in asked.headers if line is not key_line and _tells(line[0]))
         if not telling:
@@ -135,10 +135,10 @@ class Upstreams:
         label = f"{host}~{whose.hex()[:8]}"
         provider = OwnUpstream.of(label, asked.origin, words.base, words.dialect, _key(key_line))
         fingerprint = _digest([whose, name.encode("utf-8", "surrogatepass")]).hex()
-        return Route(name or host, [self._pipeline.group("ordered", [self._candidate(provider, name)])], fingerprint)
+        return Route(name or host, [self.pipeline.group("ordered", [self._candidate(provider, name)])], fingerprint)
 
     def _candidate(self, provider: OwnUpstream, model: str) -> Candidate:
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         deployment = provider.deployment(model)
         known = pipeline.candidates.get(deployment.name)
         if known is not None and _place_of(known) == (deployment.origin, deployment.credential):

@@ -142,9 +142,7 @@ class TestVertex:
         told = colour.do(client.post(f"{at}:streamRawPredict", json={**body, "stream": True}, headers=headers))
 
         assert "hi" == whole.json()["content"][0]["text"]
-        assert (
-            told.text.endswith('event: message_stop\ndata: {"type": "message_stop"}\n\n') or "message_stop" in told.text
-        )
+        assert "event: message_stop" in told.text
         assert body == server.requests[0].json()
         assert [f"{self.BASE}/anthropic/models/claude-x@1:{verb}" for verb in ("rawPredict", "streamRawPredict")] == [
             request.path for request in server.requests

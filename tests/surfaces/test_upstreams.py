@@ -211,7 +211,8 @@ class TestUnread:
         come back unchanged.
         """
         body = b'{"odd":   "spacing", "n": 1e2}'
-        server.answer(http_response(202, b"\x00\xff raw", {"x-mine": "yes"}, content_type="application/x-odd"))
+        said = {"x-mine": "yes", "x-request-id": "req_1"}
+        server.answer(http_response(202, b"\x00\xff raw", said, content_type="application/x-odd"))
         client = openai_on(colour, colour.gateway(), server.base_url, api_key=OWN_KEY)
 
         answer = colour.do(
@@ -229,10 +230,11 @@ class TestUnread:
             sent.headers["content-type"],
             sent.headers["authorization"],
         )
-        assert (202, b"\x00\xff raw", "yes", "application/x-odd") == (
+        assert (202, b"\x00\xff raw", "yes", "req_1", "application/x-odd") == (
             answer.status_code,
             answer.content,
             answer.headers["x-mine"],
+            answer.headers["x-request-id"],
             answer.headers["content-type"],
         )
 
