@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from ..errors import ConfigError, GatewayError
 from ..runtime.drive import drive
 from .answered import Answered
+from .asked import Asked
 from .exchange import Exchange
 
 if TYPE_CHECKING:
