@@ -19,7 +19,7 @@ from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
 from ..policies.sse import MAX_LINE_BYTES, EventParser
 from ..types.response import Answer, Chunk, Response, ToolCall
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .anthropic_errors import error_of, write_error
 from .anthropic_words import (
     FINISH,
@@ -189,7 +189,7 @@ class Reader:
     def _block_stop(self, event: Json) -> Chunk | None:
         block = self._blocks.pop(event["index"])
         if block.kind == "tool_use" and not block.parts and block.start.get("input"):
-            return Chunk(tool_calls=(ToolCall("", "", dumps(block.start["input"]).decode(), block.index),))
+            return Chunk(tool_calls=(ToolCall("", "", encode(block.start["input"]).decode(), block.index),))
         if block.kind == "thinking":
             return Chunk(extra={"thinking_blocks": [{**block.start, "thinking": "".join(block.parts)}]})
         if block.kind == "redacted_thinking":
@@ -394,11 +394,11 @@ class Writer:
                     self._cite(out, citation)
             case "tool_use":
                 self._start(out, {**block, "input": {}})
-                self._delta(out, {"type": "input_json_delta", "partial_json": dumps(block["input"]).decode()})
+                self._delta(out, {"type": "input_json_delta", "partial_json": encode(block["input"]).decode()})
             case _:
                 self._think(out, block)
         self._close(out)
 
 
 def _event(kind: str, fields: Mapping[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps({"type": kind, **fields}))
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields}))

@@ -18,7 +18,7 @@ from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
 from ..policies.sse import MAX_LINE_BYTES
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .aws_frames import FrameParser, framed
 from .bedrock_errors import error_of, write_error
 from .bedrock_words import (
@@ -371,7 +371,7 @@ class Writer:
             if kind == "toolUse":
                 start = {name: value for name, value in whole.items() if name != "input"}
                 self._begin_block(out, kind, start)
-                self._delta(out, kind, {kind: {"input": dumps(whole["input"]).decode()}})
+                self._delta(out, kind, {kind: {"input": encode(whole["input"]).decode()}})
             elif kind == "toolResult":
                 start = {name: value for name, value in whole.items() if name != "content"}
                 self._begin_block(out, kind, start)
@@ -412,7 +412,7 @@ _EXCEPTIONS = frozenset(
 
 def _event(kind: str, event: Json) -> bytes:
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
-    return framed(headers, dumps(event))
+    return framed(headers, encode(event))
 
 
 def write_failure(error: GatewayError) -> bytes:
@@ -422,4 +422,4 @@ def write_failure(error: GatewayError) -> bytes:
     # A stream has fewer exceptions than there are.
     name = name[0].lower() + name[1:] if name in _EXCEPTIONS else "modelStreamErrorException"
     said = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
-    return framed(said, dumps(body))
+    return framed(said, encode(body))

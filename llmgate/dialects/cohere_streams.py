@@ -17,7 +17,7 @@ from ..policies.sse import EventParser, LineSplitter
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .cohere_errors import error_of
 from .cohere_words import (
     calls_of,
@@ -296,4 +296,4 @@ def _event(kind: str, delta: Any = None, **more: Any) -> bytes:
     data: Json = {"type": kind, **more}
     if delta is not None:
         data["delta"] = delta
-    return b"event: " + kind.encode() + b"\ndata: " + dumps(data) + b"\n\n"
+    return b"event: " + kind.encode() + b"\ndata: " + encode(data) + b"\n\n"

@@ -18,7 +18,7 @@ from ..policies.sse import MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAM_BYTES, EventP
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .gemini_errors import error_of, write_error
 from .gemini_words import (
     BLOCKED,
@@ -349,4 +349,4 @@ def _rest_of(parts: list[Json]) -> list[Json]:
 
 
 def _event(data: Any) -> bytes:
-    return b"data: " + dumps(data) + b"\r\n\r\n"
+    return b"data: " + encode(data) + b"\r\n\r\n"

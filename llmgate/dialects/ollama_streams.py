@@ -10,7 +10,7 @@ from ..policies.sse import LineSplitter
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_errors import error_of
 from .openai_words import Json, excerpt
@@ -139,7 +139,7 @@ class Writer:
         line = self._line(text, said) | {"done": False}
         if isinstance(chunk.logprobs, dict) and chunk.logprobs.get("content"):
             line["logprobs"] = chunk.logprobs["content"]
-        return dumps(line) + b"\n"
+        return encode(line) + b"\n"
 
     def _line(self, text: str, more: Json) -> Json:
         """The envelope and what is said in it."""
@@ -150,8 +150,8 @@ class Writer:
 
     def end(self) -> bytes:
         calls = [write_call(call) for call in self._calls.values()]
-        before = dumps(self._line("", {"tool_calls": calls}) | {"done": False}) + b"\n" if calls else b""
-        return before + dumps(self._line("", {}) | ended(self._finish, self._native, self._usage)) + b"\n"
+        before = encode(self._line("", {"tool_calls": calls}) | {"done": False}) + b"\n" if calls else b""
+        return before + encode(self._line("", {}) | ended(self._finish, self._native, self._usage)) + b"\n"
 
     def error(self, error: GatewayError) -> bytes:
-        return dumps({"error": error.message}) + b"\n"
+        return encode({"error": error.message}) + b"\n"

@@ -15,7 +15,7 @@ from ..policies.sse import MAX_LINE_BYTES, Event, EventParser
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps, loads
+from ..types.wire import encode, loads
 from .base import Quirks
 from .openai_errors import error_of, is_error, write_error
 from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
@@ -306,4 +306,4 @@ class Writer:
 
 
 def _event(data: Json) -> bytes:
-    return b"data: " + dumps(data) + b"\n\n"
+    return b"data: " + encode(data) + b"\n\n"

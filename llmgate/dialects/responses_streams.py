@@ -23,7 +23,7 @@ from ..errors import BadRequest, GatewayError
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
-from ..types.wire import dumps
+from ..types.wire import encode
 from .base import Quirks
 from .openai_errors import error_of, write_error
 from .openai_streams import Reader as ChatReader
@@ -335,7 +335,7 @@ class Writer:
         return self._event("error", {"code": told["code"], "message": told["message"], "param": None, "error": told})
 
     def _event(self, kind: str, fields: Json) -> bytes:
-        data = dumps({"type": kind, "sequence_number": self._number, **fields})
+        data = encode({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
