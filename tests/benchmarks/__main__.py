@@ -1,5 +1,5 @@
 """
-What llmgate costs, as ratios to a bare httpx2 POST in the same run: `python -m tests.benchmarks [--quick]`.
+What llmgate costs, as ratios to a bare POST in the same run: `python -m tests.benchmarks [--quick]`.
 
 Every figure is the median of several rounds in which the contenders take turns, so that the machine's drift cancels out.
 CPU time is that of this process; the upstream is another one.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import statistics
 import subprocess
@@ -18,10 +17,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .calls import counted
+from .calls import HEADERS, counted, exchange, messages
 from .dialects import tables
 from .footprint import footprint
-from .upstream import MESSAGES, serve
+from .upstream import serve
 
 FULL: dict[str, Any] = {
     "retry": {"max_attempts": 3},
@@ -29,17 +28,11 @@ FULL: dict[str, Any] = {
     "rate_limit": [{"requests_per_minute": 10_000_000, "tokens_per_minute": 10_000_000_000}],
     "cache": {"ttl": "1h", "max_size": 10_000},
 }
-IDS = itertools.count()
-HEADERS = {"authorization": "Bearer sk-bench", "content-type": "application/json"}
 
 
 def config(url: str, **sections: Any) -> dict[str, Any]:
     providers = {f"p{i}": {"kind": "openai-compatible", "base_url": url, "api_key": "sk-bench"} for i in range(2)}
     return {"providers": providers, "routes": {"r": ["p0/m", "p1/m"]}, **FULL, **sections}
-
-
-def messages() -> list[dict[str, str]]:
-    return [*MESSAGES, {"role": "user", "content": f"Please check parcel {next(IDS)}."}]
 
 
 Work = Callable[[], Awaitable[Any]]
@@ -87,21 +80,11 @@ async def run(url: str, quick: bool) -> None:
     rounds, calls = (3, 400) if quick else (7, 1000)
     fixed = messages()
     bare = httpx2.AsyncClient(timeout=60)
-    full, fast = Gateway(config(url)), None
+    full = Gateway(config(url))
     contenders: dict[str, Work] = {
         "bare httpx2 POST": lambda: post(bare, url),
         "llmgate, all on, cache missed": lambda: full.aio.chat("r", messages()),
     }
-    try:
-        import aiohttp
-
-        session = aiohttp.ClientSession()
-        fast = Gateway(config(url, http={"engine": "aiohttp"}))
-        gateway = fast
-        contenders["bare aiohttp POST"] = lambda: post_aiohttp(session, url)
-        contenders["llmgate on aiohttp"] = lambda: gateway.aio.chat("r", messages())
-    except ImportError:
-        session = None
     for callers in (1, 64, 256):
         table(f"{callers} callers", await compare(contenders, calls, callers, rounds), "bare httpx2 POST")
     hit = await compare({"memory hit": lambda: full.aio.chat("r", fixed, temperature=0)}, calls * 4, 1, rounds)
@@ -113,9 +96,33 @@ async def run(url: str, quick: bool) -> None:
     table(f"one streamed chunk of {chunks}", per, "bytes + json")
     await bare.aclose()
     await full.aio.close()
-    if fast is not None and session is not None:
-        await fast.aio.close()
-        await session.close()
+
+
+async def run_on_aiohttp(url: str, quick: bool) -> None:
+    """The engine of the extra `fast`, against its own library."""
+    try:
+        import aiohttp
+    except ImportError:
+        return
+
+    from llmgate import Gateway
+
+    rounds, calls = (3, 400) if quick else (7, 1000)
+    full = config(url, http={"engine": "aiohttp"})
+    plain = {name: section for name, section in full.items() if name not in FULL}
+    session, gateways = aiohttp.ClientSession(), [Gateway(full), Gateway(plain)]
+    contenders: dict[str, Work] = {
+        "bare aiohttp POST": lambda: post_aiohttp(session, url),
+        "llmgate's engine alone": lambda: exchange(gateways[0], url),
+        "llmgate, defaults": lambda: gateways[1].aio.chat("r", messages()),
+        "llmgate, all on, cache missed": lambda: gateways[0].aio.chat("r", messages()),
+    }
+    for callers in (1, 64, 256):
+        found = await compare(contenders, calls, callers, rounds)
+        table(f"{callers} callers on aiohttp", found, "bare aiohttp POST")
+    for gateway in gateways:
+        await gateway.aio.close()
+    await session.close()
 
 
 async def post(client: Any, url: str) -> Any:
@@ -199,6 +206,7 @@ def main() -> None:
     with serve() as url:
         counted(url, config)
         asyncio.run(run(url, quick))
+        asyncio.run(run_on_aiohttp(url, quick))
         sync(url, quick)
         memory(url, 2000 if quick else 10_000)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from .upstream import CHUNKS, MESSAGES
 
-__all__ = ["calls_of", "counted"]
+__all__ = ["HEADERS", "calls_of", "counted", "exchange", "messages"]
 
 IDS = itertools.count()
+HEADERS = {"authorization": "Bearer sk-bench", "content-type": "application/json"}
 
 
 async def calls_of(work: Callable[[], Awaitable[Any]], repeat: int = 20) -> float:
@@ -34,6 +35,29 @@ def messages() -> list[dict[str, str]]:
     return [*MESSAGES, {"role": "user", "content": f"Please check parcel {next(IDS)}."}]
 
 
+async def exchange(gateway: Any, url: str, stream: bool = False) -> int:
+    """A request and its answer on a gateway's engine, with JSON written and read, and nothing else of the gateway."""
+    from llmgate.types.wire import WireRequest, loads
+
+    runtime = gateway._asyncio
+    body = json.dumps({"model": "m", "messages": messages(), **({"stream": True} if stream else {})}).encode()
+    request = WireRequest("POST", url.partition("/v1")[0], "/v1/chat/completions", [*HEADERS.items()], body)
+    response = await runtime.send(request, runtime.now() + 60)
+    count, rest = 0, b""
+    while data := await response.read(runtime.now() + 60):
+        if not stream:
+            rest += data
+            continue
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {"):
+                loads(line[6:])
+                count += 1
+    if not stream:
+        loads(rest)
+    return count
+
+
 async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str, float]:
     """
     Function calls of each: a bare POST through httpx2, a whole call with everything on, a cache hit, a streamed chunk.
@@ -44,31 +68,8 @@ async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str,
     import httpx2
 
     from llmgate import Gateway
-    from llmgate.types.wire import WireRequest, loads
 
     gateway, client = Gateway(config(url)), httpx2.AsyncClient()
-    runtime = gateway._asyncio
-    origin = url.partition("/v1")[0]
-    headers = [("content-type", "application/json")]
-
-    async def exchange(stream: bool) -> int:
-        body = json.dumps({"model": "m", "messages": messages(), **({"stream": True} if stream else {})}).encode()
-        response = await runtime.send(
-            WireRequest("POST", origin, "/v1/chat/completions", headers, body), runtime.now() + 60
-        )
-        count, rest = 0, b""
-        while data := await response.read(runtime.now() + 60):
-            if not stream:
-                rest += data
-                continue
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                if line.startswith(b"data: {"):
-                    loads(line[6:])
-                    count += 1
-        if not stream:
-            loads(rest)
-        return count
 
     async def bare() -> None:
         body = json.dumps({"model": "m", "messages": messages()}).encode()
@@ -83,10 +84,10 @@ async def measured(url: str, config: Callable[..., dict[str, Any]]) -> dict[str,
     fixed = messages()
     found = {
         "bare": await calls_of(bare),
-        "exchange": await calls_of(lambda: exchange(False)),
+        "exchange": await calls_of(lambda: exchange(gateway, url)),
         "whole": await calls_of(lambda: gateway.aio.chat("r", messages())),
         "hit": await calls_of(lambda: gateway.aio.chat("r", fixed)),
-        "raw_chunk": await calls_of(lambda: exchange(True), 3) / CHUNKS,
+        "raw_chunk": await calls_of(lambda: exchange(gateway, url, stream=True), 3) / CHUNKS,
         "chunk": await calls_of(streamed, 3) / CHUNKS,
     }
     await gateway.aio.close()

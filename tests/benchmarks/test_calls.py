@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .__main__ import config
-from .calls import measured
+from llmgate import Gateway
+
+from .__main__ import config, post_aiohttp
+from .calls import calls_of, exchange, measured
 from .upstream import serve
 
 WHOLE_MAX = 300  # Python function calls that everything together may add to a bare POST through httpx2
@@ -24,3 +26,18 @@ async def test_the_gateway_adds_few_function_calls() -> None:
     assert found["whole"] - found["bare"] <= WHOLE_MAX
     assert found["added"] <= ENGINE_MAX
     assert found["added_chunk"] <= CHUNK_MAX
+
+
+@pytest.mark.slow
+async def test_the_fast_engine_needs_half_of_what_its_library_needs() -> None:
+    """
+    A request and its answer on aiohttp's parser take less than half of the function calls of a bare POST through aiohttp.
+    """
+    aiohttp = pytest.importorskip("aiohttp")
+    with serve() as url:
+        gateway = Gateway(config(url, http={"engine": "aiohttp"}))
+        async with aiohttp.ClientSession() as session, gateway.aio:
+            bare = await calls_of(lambda: post_aiohttp(session, url))
+            ours = await calls_of(lambda: exchange(gateway, url))
+
+    assert 2 * ours < bare
