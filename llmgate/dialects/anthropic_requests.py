@@ -16,7 +16,8 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
-from .shapes import MISSHAPEN, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import Unsaid, refused
 
 __all__ = [
     "ANSWER_TOKENS",
@@ -100,7 +101,7 @@ def write_chat(request: Request) -> Json:
         if neutral is None:
             out[name] = value
         elif value not in neutral:
-            raise BadRequest(f"{name}: the Messages API cannot express it; leave it out or name another provider")
+            raise refused(name, "the Messages API")
     name = "thinking"
     try:
         for name, write in _WRITERS.items():
@@ -159,8 +160,9 @@ def write_effort(out: Json, effort: str, limit: int | None) -> None:
         if limit is not None:
             # The limit covers thinking and saying, as OpenAI's does: at most half of it is thought away.
             if limit <= SMALLEST_BUDGET:
-                raise BadRequest(
-                    f"reasoning_effort: max_tokens {limit} leaves no room to think; it takes more than 1024"
+                raise Unsaid(
+                    f"reasoning_effort: max_tokens {limit} leaves no room to think; it takes more than 1024",
+                    "reasoning_effort",
                 )
             budget = max(SMALLEST_BUDGET, min(budget, limit // 2))
         out["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -184,13 +186,7 @@ def _room(out: Json) -> int:
 def _write_messages(out: Json, messages: Any) -> None:
     system: list[Any] = [out["system"]] if out.get("system") else []
     turns: list[Json] = []
-    for position, message in enumerate(messages):
-        try:
-            _write_turn(message, turns, system)
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    each("messages", messages, _write_turn, turns, system)
     if len(system) == 1:
         out["system"] = system[0]
     elif system:
@@ -248,7 +244,7 @@ def _content(content: Any) -> Any:
     if content is None or isinstance(content, str):
         return content or ""
     # Anthropic refuses an empty text; OpenAI does not mind it.
-    return [_write_part(part) for part in content if part["type"] != "text" or part["text"]]
+    return [part for part in each("content", content, _write_part) if part["type"] != "text" or part["text"]]
 
 
 def _write_part(part: Json) -> Json:
@@ -263,7 +259,7 @@ def _write_part(part: Json) -> Json:
     elif kind == "refusal":
         block = {"type": "text", "text": part["refusal"]}
     elif kind == "input_audio":
-        raise BadRequest("the Messages API takes no audio")
+        raise Unsaid("the Messages API takes no audio")
     else:
         return part
     return block | {name: value for name, value in part.items() if name not in ("type", kind)}
@@ -303,7 +299,7 @@ def _write_file(file: Json) -> Json:
 def _write_assistant(message: Json) -> Any:
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            raise BadRequest(f"the Messages API has no {name}")
+            raise Unsaid(f"the Messages API has no {name}", name)
     said = _content(message.get("content"))
     thinking, calls, refusal = message.get("thinking_blocks"), message.get("tool_calls"), message.get("refusal")
     if not (thinking or calls or refusal):
@@ -348,14 +344,14 @@ def _with(target: Json, source: Json, names: Iterable[str]) -> Json:
 
 
 def _write_tools(out: Json, tools: Any) -> None:
-    out["tools"] = [_write_tool(tool) for tool in tools]
+    out["tools"] = each("tools", tools, _write_tool)
 
 
 def _write_tool(tool: Json) -> Json:
     function = tool.get("function")
     if function is None:
         if tool.get("type") == "custom" and "custom" in tool:
-            raise BadRequest("tools: one takes free text (custom); the Messages API knows functions only")
+            raise Unsaid("it takes free text (custom); the Messages API knows functions only")
         return tool
     out = {name: value for name, value in tool.items() if name not in ("type", "function")}
     out |= {
@@ -383,8 +379,9 @@ def _write_tool_choice(out: Json, choice: Any) -> None:
     elif choice["type"] == "function":
         out["tool_choice"] = {"type": "tool", "name": choice["function"]["name"]}
     elif choice["type"] in ("allowed_tools", "custom"):
-        raise BadRequest(
-            f"tool_choice: the Messages API has no {choice['type']}; name one function or send fewer tools"
+        raise Unsaid(
+            f"tool_choice: the Messages API has no {choice['type']}; name one function or send fewer tools",
+            "tool_choice",
         )
     else:
         out["tool_choice"] = choice
@@ -413,7 +410,7 @@ def _write_response_format(out: Json, form: Any) -> None:
             schema = {"description": asked["description"]} | schema
         out["output_config"] = {**out.get("output_config", {}), "format": {"type": kind, "schema": schema}}
     elif kind != "text":
-        raise BadRequest(f"response_format: the Messages API has no {kind}; give a json_schema")
+        raise Unsaid(f"response_format: the Messages API has no {kind}; give a json_schema", "response_format")
 
 
 def _closed(schema: Any) -> Any:
@@ -447,7 +444,7 @@ _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "
 
 def _write_service_tier(out: Json, tier: Any) -> None:
     if tier not in ("auto", "default", "standard_only"):
-        raise BadRequest(f"service_tier: the Messages API has no {tier!r}, only auto and default")
+        raise Unsaid(f"service_tier: the Messages API has no {tier!r}, only auto and default", "service_tier")
     out["service_tier"] = "standard_only" if tier == "default" else tier
 
 

@@ -18,7 +18,8 @@ from ..types.wire import encode, loads
 from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
-from .shapes import MISSHAPEN, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import Unsaid, refused
 
 __all__ = ["ADDRESS", "FORMAT", "HINTS", "read_chat", "write_chat"]
 
@@ -88,7 +89,7 @@ def write_chat(request: Request) -> Json:
         if neutral is None:
             out[name] = value
         elif value not in neutral:
-            raise BadRequest(f"{name}: Bedrock cannot express it; leave it out or name another provider")
+            raise refused(name, "Bedrock")
     name = "inferenceConfig"
     try:
         _write_limits(out, given)
@@ -148,8 +149,9 @@ def _write_effort(out: Json, effort: str, model: str) -> None:
     elif "amazon.nova-2" in model and effort in _EFFORTS:
         _add_fields(out, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}})
     elif effort != "none" or "openai.gpt-oss" in model:
-        raise BadRequest(
-            f"reasoning_effort: Bedrock has no word for {effort!r} of this model; write its own in {FIELDS}"
+        raise Unsaid(
+            f"reasoning_effort: Bedrock has no word for {effort!r} of this model; write its own in {FIELDS}",
+            "reasoning_effort",
         )
 
 
@@ -202,13 +204,7 @@ class _Turns:
 
 def _write_messages(out: Json, messages: Any, model: str) -> None:
     turns = _Turns(model, list(out.get("system") or ()))
-    for position, message in enumerate(messages):
-        try:
-            turns.add(message)
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    each("messages", messages, turns.add)
     if turns.system:
         out["system"] = turns.system
     if not turns.turns:
@@ -232,14 +228,13 @@ def _content(content: Any, names: set[str]) -> list[Json]:
     # Bedrock refuses a blank text; OpenAI does not mind it.
     if content is None or isinstance(content, str):
         return [{"text": content}] if content and not content.isspace() else []
-    blocks: list[Json] = []
-    for part in content:
-        if part.get("type") != "text":
-            blocks.append(_write_part(part, names))
-        elif part["text"].strip():
-            blocks.append({"text": part["text"]})
-        blocks += _cache_point(part)
-    return blocks
+    return [block for blocks in each("content", content, _blocks, names) for block in blocks]
+
+
+def _blocks(part: Json, names: set[str]) -> list[Json]:
+    if part.get("type") != "text":
+        return [_write_part(part, names), *_cache_point(part)]
+    return [*([{"text": part["text"]}] if part["text"].strip() else ()), *_cache_point(part)]
 
 
 def _write_part(part: Json, names: set[str]) -> Json:
@@ -259,7 +254,7 @@ def _write_part(part: Json, names: set[str]) -> Json:
         return {"audio": {"format": audio["format"], "source": {"bytes": audio["data"]}}}
     if kind == "refusal":
         return {"text": part["refusal"]}
-    raise BadRequest(f"Bedrock has no content of the type {kind!r}")
+    raise Unsaid(f"Bedrock has no content of the type {kind!r}")
 
 
 def _write_image(url: str) -> Json:
@@ -271,22 +266,24 @@ def _write_image(url: str) -> Json:
         format, source = media.rpartition("/")[2], {"bytes": data}
     format = "jpeg" if format == "jpg" else format
     if format not in _IMAGES:
-        raise BadRequest(f"Bedrock takes images as {', '.join(sorted(_IMAGES))}")
+        raise Unsaid(f"Bedrock takes images as {', '.join(sorted(_IMAGES))}")
     return {"image": {"format": format, "source": source}}
 
 
 def _data(url: str) -> tuple[str, str]:
     """Media type and base64 of a `data:` URL."""
+    if not url.startswith("data:"):
+        raise Unsaid("Bedrock fetches no addresses but s3://…; send the bytes as data:image/png;base64,…")
     head, comma, data = url.removeprefix("data:").partition(",")
     media, *parameters = head.split(";")
-    if not comma or not media or not url.startswith("data:"):
-        raise BadRequest("Bedrock fetches no addresses but s3://…; send the bytes as data:image/png;base64,…")
+    if not comma or not media:
+        raise BadRequest("a data: URL names no media type; write data:image/png;base64,…")
     return media, data if "base64" in parameters else b64encode(unquote_to_bytes(data)).decode()
 
 
 def _write_file(file: Json, names: set[str]) -> Json:
     if file.get("file_id"):
-        raise BadRequest("Bedrock keeps no files; send file_data")
+        raise Unsaid("Bedrock keeps no files; send file_data")
     data, filename = file["file_data"], file.get("filename") or ""
     stem, _, ending = filename.rpartition(".") if "." in filename else (filename, "", "")
     source: Json
@@ -301,7 +298,7 @@ def _write_file(file: Json, names: set[str]) -> Json:
         format = _FORMATS.get(media) or ("txt" if media.startswith("text/") and ending not in _MEDIA else ending)
         source = {"bytes": data}
     if format not in _MEDIA:
-        raise BadRequest(f"Bedrock takes documents as {', '.join(sorted(_MEDIA))}; name the file accordingly")
+        raise Unsaid(f"Bedrock takes documents as {', '.join(sorted(_MEDIA))}; name the file accordingly")
     return {"document": {"format": format, "name": _name(stem, names), "source": source}}
 
 
@@ -323,7 +320,7 @@ def _plain(name: str) -> str:
 def _write_assistant(message: Json, turns: _Turns) -> list[Json]:
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            raise BadRequest(f"Bedrock has no {name}")
+            raise Unsaid(f"Bedrock has no {name}", name)
     blocks = [write_thought(thought) for thought in message.get(THOUGHTS) or ()]
     blocks += message.get(KEPT) or ()
     blocks += _content(message.get("content"), turns.names)
@@ -361,9 +358,8 @@ def _write_tool_result(message: Json, turns: _Turns) -> list[Json]:
 
 def _write_tools(out: Json, tools: Any) -> None:
     written: list[Json] = []
-    for tool in tools:
-        written.append(_write_tool(tool))
-        written += _cache_point(tool)
+    for spec, tool in zip(each("tools", tools, _write_tool), tools, strict=True):
+        written += [spec, *_cache_point(tool)]
     if written:
         out["toolConfig"] = {"tools": written} | out.get("toolConfig", {})
 
@@ -372,7 +368,7 @@ def _write_tool(tool: Json) -> Json:
     function = tool.get("function")
     if function is None:
         if "type" in tool:
-            raise BadRequest(f"tools: one is of the type {tool['type']!r}; Bedrock knows functions only")
+            raise Unsaid(f"it is of the type {tool['type']!r}; Bedrock knows functions only")
         return tool  # Bedrock's own
     parameters = function.get("parameters") or {}
     # Bedrock wants the type said, even of a function without parameters.
@@ -390,7 +386,9 @@ def _write_tool_choice(out: Json, choice: Any) -> None:
     if choice == "none":
         # Bedrock has no word for it: whoever is to call nothing is told of nothing, if nothing was called before.
         if config is not None and any("toolUse" in block for turn in out["messages"] for block in turn["content"]):
-            raise BadRequest("tool_choice: Bedrock has no none once tools were called; ask for it in the prompt")
+            raise Unsaid(
+                "tool_choice: Bedrock has no none once tools were called; ask for it in the prompt", "tool_choice"
+            )
         out.pop("toolConfig", None)
         return
     if choice in ("auto", "required"):
@@ -405,13 +403,18 @@ def _write_tool_choice(out: Json, choice: Any) -> None:
     elif choice["type"] == "function":
         written = {"tool": {"name": choice["function"]["name"]}}
     else:
-        raise BadRequest(f"tool_choice: Bedrock has no {choice['type']}; name one function or send fewer tools")
+        raise Unsaid(
+            f"tool_choice: Bedrock has no {choice['type']}; name one function or send fewer tools", "tool_choice"
+        )
     out["toolConfig"] = {**(config or {}), "toolChoice": written}
 
 
 def _write_parallel(out: Json, allowed: Any) -> None:
     if allowed is False and out.get("toolConfig"):
-        raise BadRequest("parallel_tool_calls: Bedrock cannot forbid them; leave it out or name another provider")
+        raise Unsaid(
+            "parallel_tool_calls: Bedrock cannot forbid them; leave it out or name another provider",
+            "parallel_tool_calls",
+        )
 
 
 def _write_response_format(out: Json, form: Any) -> None:
@@ -424,7 +427,7 @@ def _write_response_format(out: Json, form: Any) -> None:
         wanted = {"type": kind, "structure": {"jsonSchema": schema}}
         out["outputConfig"] = {**out.get("outputConfig", {}), "textFormat": wanted}
     elif kind != "text":
-        raise BadRequest(f"response_format: Bedrock has no {kind}; give a json_schema")
+        raise Unsaid(f"response_format: Bedrock has no {kind}; give a json_schema", "response_format")
 
 
 def _write_service_tier(out: Json, tier: Any) -> None:

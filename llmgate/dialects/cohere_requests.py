@@ -12,8 +12,8 @@ from typing import Any
 from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
-from .shapes import MISSHAPEN, misshapen, restated
-from .unsaid import HINTS, NEUTRAL, refused
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = [
     "FORMAT",
@@ -95,14 +95,7 @@ _APART = frozenset({"messages", "tool_choice"})
 
 
 def _write_messages(messages: Any) -> list[Json]:
-    out: list[Json] = []
-    for position, message in enumerate(messages):
-        try:
-            out.append(_write_message(message))
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    out = each("messages", messages, _write_message)
     if not out:
         raise BadRequest("messages: a chat needs at least one message")
     return out
@@ -117,7 +110,7 @@ def _write_message(message: Json) -> Json:
     if role == "assistant" and content in (None, "") and message.get("refusal"):
         content = message["refusal"]
     if isinstance(content, list):
-        content = [_write_part(part, role) for part in content]
+        content = each("content", content, _write_part, role)
     if reasoning:
         rest = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
         content = [{"type": "thinking", "thinking": reasoning}, *rest]
@@ -147,7 +140,7 @@ _PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 def _write_part(part: Json, role: str) -> Json:
     kind = part["type"]
     if kind not in _PARTS[role]:
-        raise BadRequest(f"Cohere takes no content of type {kind!r} from the role {role!r}")
+        raise Unsaid(f"Cohere takes no content of type {kind!r} from the role {role!r}")
     if kind == "refusal":
         return {"type": "text", "text": part["refusal"]}
     if kind == "image_url" and isinstance(part["image_url"], str):
@@ -167,17 +160,18 @@ def _write_call(call: Json) -> Json:
 
 
 def _write_tools(out: Json, tools: Any) -> None:
-    written: list[Json] = []
-    for tool in tools:
-        if tool.get("type", "function") != "function":
-            raise BadRequest(f"tools: Cohere has no tool of type {tool['type']!r}")
-        function: Json = tool["function"]
-        if function.get("strict"):
-            out["strict_tools"] = True  # all tools are, or none
-        plain = {name: value for name, value in function.items() if name != "strict"}
-        written.append({"type": "function", "function": plain})
+    written = each("tools", tools, _write_tool)
+    if any(tool["function"].get("strict") for tool in tools):
+        out["strict_tools"] = True  # all tools are, or none
     if written:
         out["tools"] = written
+
+
+def _write_tool(tool: Json) -> Json:
+    if tool.get("type", "function") != "function":
+        raise Unsaid(f"Cohere has no tool of type {tool['type']!r}")
+    plain = {name: value for name, value in tool["function"].items() if name != "strict"}
+    return {"type": "function", "function": plain}
 
 
 def _write_tool_choice(out: Json, choice: Any) -> None:
@@ -196,7 +190,7 @@ def _write_tool_choice(out: Json, choice: Any) -> None:
         names = [tool["function"]["name"] for tool in allowed["tools"]]
         forced = allowed["mode"] == "required"
     else:
-        raise BadRequest(f"tool_choice: Cohere has no {kind}; name a function")
+        raise Unsaid(f"tool_choice: Cohere has no {kind}; name a function", "tool_choice")
     tools = [tool for tool in out.get("tools", ()) if tool["function"]["name"] in names]
     if len(tools) < len(names):
         raise BadRequest("tool_choice: it names a function that is not among the tools")
@@ -235,13 +229,13 @@ def _write_response_format(out: Json, form: Any) -> None:
             schema = {"description": asked["description"]} | schema
         form = {"type": "json_object", "json_schema": schema}
     elif kind not in ("text", "json_object"):
-        raise BadRequest(f"response_format: Cohere has no {kind}; give a json_schema")
+        raise Unsaid(f"response_format: Cohere has no {kind}; give a json_schema", "response_format")
     out["response_format"] = form
 
 
 def _write_top_logprobs(out: Json, count: Any) -> None:
     if count:
-        raise BadRequest("top_logprobs: Cohere tells the logprobs of what it wrote and of nothing else")
+        raise Unsaid("top_logprobs: Cohere tells the logprobs of what it wrote and of nothing else", "top_logprobs")
 
 
 _WRITERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(

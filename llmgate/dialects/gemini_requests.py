@@ -18,7 +18,8 @@ from ..types.wire import encode, loads
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
-from .shapes import MISSHAPEN, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import Unsaid, refused
 
 __all__ = [
     "ADDRESS",
@@ -148,7 +149,7 @@ def write_chat(request: Request) -> Json:
             elif name not in NEUTRAL:
                 out[name] = value
             elif value not in NEUTRAL[name]:
-                raise BadRequest(f"{name}: Gemini cannot express it; leave it out or name another provider")
+                raise refused(name, "Gemini")
         name = "reasoning_effort"
         own = given.get("generationConfig") or {}
         effort = given.get(name)
@@ -200,20 +201,24 @@ def _write_effort(config: Json, effort: str, model: str) -> None:
     pro = "-pro" in model
     if which is not None and which < (2, 5):
         if effort != "none":
-            raise BadRequest(f"reasoning_effort: {model} does not think; leave it out or name a newer model")
+            raise _unthinkable(f"{model} does not think; leave it out or name a newer model")
     elif which is not None and which < (3, 0):
         if effort == "none":
             if pro:
-                raise BadRequest(f"reasoning_effort: {model} always thinks; ask for minimal")
+                raise _unthinkable(f"{model} always thinks; ask for minimal")
             config["thinkingConfig"] = {"thinkingBudget": 0}
         else:
             config["thinkingConfig"] = {"includeThoughts": True, "thinkingBudget": BUDGETS[effort]}
     elif effort == "none":
-        raise BadRequest(f"reasoning_effort: {model} always thinks; ask for {'low' if pro else 'minimal'}")
+        raise _unthinkable(f"{model} always thinks; ask for {'low' if pro else 'minimal'}")
     else:
         # The scale of the larger models begins at low.
         level = "low" if pro and effort == "minimal" else effort
         config["thinkingConfig"] = {"includeThoughts": True, "thinkingLevel": level}
+
+
+def _unthinkable(reason: str) -> Unsaid:
+    return Unsaid(f"reasoning_effort: {reason}", "reasoning_effort")
 
 
 class _Turns:
@@ -252,13 +257,7 @@ class _Turns:
 
 def _write_messages(out: Json, messages: Any, model: str) -> None:
     turns = _Turns(model)
-    for position, message in enumerate(messages):
-        try:
-            _write_turn(turns, message)
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    each("messages", messages, _write_turn, turns)
     if turns.results:
         turns.settle()
     if not turns.contents:
@@ -268,7 +267,7 @@ def _write_messages(out: Json, messages: Any, model: str) -> None:
     out["contents"] = turns.contents
 
 
-def _write_turn(turns: _Turns, message: Json) -> None:
+def _write_turn(message: Json, turns: _Turns) -> None:
     role, content = message["role"], message.get("content")
     if role == "tool":
         turns.results.append(_write_result(turns, message))
@@ -296,7 +295,7 @@ def _content(content: Any) -> list[Json]:
         return []
     if isinstance(content, str):
         return [{"text": content}]
-    return [write_part(part) for part in content]
+    return each("content", content, write_part)
 
 
 def write_part(part: Json) -> Json:
@@ -317,7 +316,7 @@ def write_part(part: Json) -> Json:
     elif kind == "file":
         out = _write_file(part["file"])
     else:
-        raise BadRequest(f"Gemini has no content of type {kind!r}")
+        raise Unsaid(f"Gemini has no content of type {kind!r}")
     for name in _OF_PARTS:
         if name in part:
             out[name] = part[name]
@@ -350,7 +349,7 @@ def _source(url: str, media: str | None) -> Json:
 def _write_assistant(turns: _Turns, message: Json) -> list[Json]:
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            raise BadRequest(f"Gemini has no {name}")
+            raise Unsaid(f"Gemini has no {name}", name)
     content, calls = message.get("content"), message.get("tool_calls") or []
     for call in calls:
         turns.calls[call["id"]] = len(turns.calls), call["function"]["name"]
@@ -427,19 +426,21 @@ def _response(content: str) -> Json:
 def _write_tools(out: Json, config: Json, tools: Any) -> None:
     declared: list[Json] = []
     written: list[Json] = []
-    for tool in tools:
-        if "function" in tool:
-            declared.append(_write_function(tool["function"]))
-        elif "type" in tool:
-            raise BadRequest(
-                f"tools: Gemini has no tool of type {tool['type']!r}; its own look like {{'googleSearch': {{}}}}"
-            )
-        else:
-            written.append(tool)
+    for function, own in each("tools", tools, _write_tool):
+        (written if own else declared).append(function)
     if declared:
         written.append({"functionDeclarations": declared})
     if written:
         out["tools"] = written
+
+
+def _write_tool(tool: Json) -> tuple[Json, bool]:
+    """A declaration, or a tool of Google's own; and whether it is one."""
+    if "function" in tool:
+        return _write_function(tool["function"]), False
+    if "type" in tool:
+        raise Unsaid(f"Gemini has no tool of type {tool['type']!r}; its own look like {{'googleSearch': {{}}}}")
+    return tool, True
 
 
 def _write_function(function: Json) -> Json:
@@ -472,7 +473,7 @@ def _write_tool_choice(out: Json, config: Json, choice: Any) -> None:
         # VALIDATED may call one of these or none.
         calling = {"mode": "ANY" if allowed["mode"] == "required" else "VALIDATED", "allowedFunctionNames": names}
     else:
-        raise BadRequest(f"tool_choice: Gemini has no {choice['type']}; name one function")
+        raise Unsaid(f"tool_choice: Gemini has no {choice['type']}; name one function", "tool_choice")
     out["toolConfig"] = {"functionCallingConfig": calling} | out.get("toolConfig", {})
 
 
@@ -502,14 +503,14 @@ def _write_response_format(out: Json, config: Json, form: Any) -> None:
             schema = {"description": asked["description"]} | schema
         config["responseJsonSchema"] = schema
     elif kind not in ("text", "json_object"):
-        raise BadRequest(f"response_format: Gemini has no {kind}; give a json_schema")
+        raise Unsaid(f"response_format: Gemini has no {kind}; give a json_schema", "response_format")
     if kind != "text":
         config["responseMimeType"] = "application/json"
 
 
 def _write_service_tier(out: Json, config: Json, tier: Any) -> None:
     if tier not in ("auto", "default", "flex", "priority"):
-        raise BadRequest(f"service_tier: Gemini has no {tier!r}, only auto, default, flex and priority")
+        raise Unsaid(f"service_tier: Gemini has no {tier!r}, only auto, default, flex and priority", "service_tier")
     if tier != "auto":
         out["serviceTier"] = "standard" if tier == "default" else tier
 

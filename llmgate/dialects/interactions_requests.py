@@ -18,8 +18,8 @@ from .gemini_requests import LEVELS, read_part, write_part
 from .gemini_words import json_object
 from .interactions_words import kept_steps, read_steps, said, step_of_call
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, misshapen, restated
-from .unsaid import HINTS, NEUTRAL, refused
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = ["FORMAT", "read_chat", "write_chat"]
 
@@ -104,13 +104,7 @@ def _write_messages(out: Json, messages: Any) -> None:
     steps: list[Json] = []
     system: list[str] = []
     names: dict[str, str] = {}  # id of a call → its tool
-    for position, message in enumerate(messages):
-        try:
-            _write_message(message, steps, system, names)
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    each("messages", messages, _write_message, steps, system, names)
     if system:
         out["system_instruction"] = "\n\n".join(system)
     if steps:
@@ -138,7 +132,7 @@ def _write_message(message: Json, steps: list[Json], system: list[str], names: d
 def _content(content: Any) -> list[Json]:
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
-    return [_write_part(part) for part in content]
+    return each("content", content, _write_part)
 
 
 def _write_part(part: Json) -> Json:
@@ -159,7 +153,7 @@ def _write_part(part: Json) -> Json:
 def _write_assistant(message: Json, names: dict[str, str]) -> list[Json]:
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            raise BadRequest(f"Google's Interactions API has no {name}")
+            raise Unsaid(f"Google's Interactions API has no {name}", name)
     content = message.get("content")
     text = content if isinstance(content, str) else "".join(part["text"] for part in _content(content))
     calls = [_call(call) for call in message.get("tool_calls") or ()]
@@ -227,7 +221,7 @@ def _write_tool_choice(out: Json, config: Json, choice: Any) -> None:
         mode = "any" if allowed["mode"] == "required" else "validated"
         config["tool_choice"] = {"allowed_tools": {"mode": mode, "tools": tools}}
     else:
-        raise BadRequest(f"tool_choice: Google's Interactions API has no {choice['type']}; name a function")
+        raise Unsaid(f"tool_choice: Google's Interactions API has no {choice['type']}; name a function", "tool_choice")
 
 
 _MODES: Mapping[str, str] = MappingProxyType({"auto": "auto", "none": "none", "required": "any"})

@@ -13,8 +13,8 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .gemini_words import json_object
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, misshapen, restated
-from .unsaid import HINTS, NEUTRAL, refused
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = [
     "EFFORTS",
@@ -122,16 +122,8 @@ def _prompt(prompt: Any) -> str:
 
 
 def _write_messages(messages: Any) -> list[Json]:
-    out: list[Json] = []
     names: dict[str, str] = {}  # id of a call → its tool
-    for position, message in enumerate(messages):
-        try:
-            out.append(_write_message(message, names))
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
-    return out
+    return each("messages", messages, _write_message, names)
 
 
 def _write_message(message: Json, names: dict[str, str]) -> Json:
@@ -165,22 +157,25 @@ def _write_content(content: Any) -> tuple[str, list[str]]:
         return content or "", []
     texts: list[str] = []
     images: list[str] = []
-    for part in content:
-        kind = part["type"]
-        if kind in ("text", "refusal"):
-            texts.append(part[kind])
-        elif kind == "image_url":
-            given = part["image_url"]
-            images.append(_image(given if isinstance(given, str) else given["url"]))
-        else:
-            raise BadRequest(f"Ollama takes no content of type {kind!r}")
+    each("content", content, _write_part, texts, images)
     return "\n".join(texts), images
+
+
+def _write_part(part: Json, texts: list[str], images: list[str]) -> None:
+    kind = part["type"]
+    if kind in ("text", "refusal"):
+        texts.append(part[kind])
+    elif kind == "image_url":
+        given = part["image_url"]
+        images.append(_image(given if isinstance(given, str) else given["url"]))
+    else:
+        raise Unsaid(f"Ollama takes no content of type {kind!r}")
 
 
 def _image(url: str) -> str:
     head, comma, data = url.partition(",")
     if not comma or head[:5] != "data:" or not head.endswith(";base64"):
-        raise BadRequest("Ollama takes an image as data:…;base64 and fetches none")
+        raise Unsaid("Ollama takes an image as data:…;base64 and fetches none")
     return data
 
 
@@ -194,11 +189,14 @@ def _write_call(call: Json, names: dict[str, str]) -> Json:
 
 
 def _write_tools(out: Json, tools: Any, given: Json) -> None:
-    for tool in tools:
-        if tool.get("type", "function") != "function":
-            raise BadRequest(f"tools: Ollama has no tool of type {tool['type']!r}")
+    each("tools", tools, _check_tool)
     if given.get("tool_choice") != "none":
         out["tools"] = tools
+
+
+def _check_tool(tool: Json) -> None:
+    if tool.get("type", "function") != "function":
+        raise Unsaid(f"Ollama has no tool of type {tool['type']!r}")
 
 
 def _write_tool_choice(out: Json, choice: Any, given: Json) -> None:
@@ -223,7 +221,7 @@ def _write_response_format(out: Json, form: Any, given: Json) -> None:
     elif kind == "json_schema":
         out["format"] = form["json_schema"]["schema"]
     else:
-        raise BadRequest(f"response_format: Ollama has no {kind}; give a json_schema")
+        raise Unsaid(f"response_format: Ollama has no {kind}; give a json_schema", "response_format")
 
 
 def _write_logprobs(out: Json, logprobs: Any, given: Json) -> None:

@@ -13,7 +13,8 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
 from .responses_words import CALLS, KEPT, LOGPROBS, OF_CALLS, agree, kind_of, read_output
-from .shapes import MISSHAPEN, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated
+from .unsaid import Unsaid, refused
 
 __all__ = ["FORMAT", "HINTS", "NEUTRAL", "read_chat", "write_chat"]
 
@@ -62,7 +63,7 @@ def write_chat(request: Request) -> Json:
         if neutral is None:
             out[name] = value
         elif value not in neutral:
-            raise BadRequest(f"{name}: the Responses API cannot express it; leave it out or name another provider")
+            raise refused(name, "the Responses API")
     name = "the request"
     try:
         for name, write in _WRITERS.items():
@@ -79,13 +80,7 @@ def write_chat(request: Request) -> Json:
 def _write_messages(out: Json, messages: Any) -> None:
     items: list[Json] = []
     custom: set[str] = set()
-    for position, message in enumerate(messages):
-        try:
-            _write_message(message, items, custom, out.get("store"))
-        except MISSHAPEN as error:
-            raise misshapen(f"messages[{position}]", error) from None
-        except BadRequest as error:
-            raise BadRequest(f"messages[{position}]: {error.message}") from None
+    each("messages", messages, _write_message, items, custom, out.get("store"))
     if items:
         out["input"] = items
 
@@ -122,7 +117,7 @@ def _but(value: Json, names: frozenset[str]) -> Json:
 def _content(content: Any) -> Any:
     if content is None or isinstance(content, str):
         return content or ""
-    return [_write_part(part) for part in content]
+    return each("content", content, _write_part)
 
 
 def _write_part(part: Json) -> Json:
@@ -136,7 +131,7 @@ def _write_part(part: Json) -> Json:
     if kind == "file":
         return {"type": "input_file", **part["file"], **_but(part, _OF_FILES)}
     if kind == "input_audio":
-        raise BadRequest("the Responses API takes no audio")
+        raise Unsaid("the Responses API takes no audio")
     return part
 
 
@@ -153,7 +148,7 @@ def _write_assistant(message: Json, items: list[Json], store: Any) -> None:
         return
     for name in ("audio", "function_call"):
         if message.get(name) is not None:
-            raise BadRequest(f"the Responses API has no {name}")
+            raise Unsaid(f"the Responses API has no {name}", name)
     refusal, calls = message.get("refusal"), message.get("tool_calls") or ()
     written = [_write_call(call) for call in calls]
     kept = message.get(KEPT)

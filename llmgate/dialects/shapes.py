@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BadRequest
 from ..types.request import Original, Request, Verb
 from ..types.wire import dumps, encode
+from .unsaid import Unsaid
 
-__all__ = ["MISSHAPEN", "encoded", "heard", "misshapen", "restated"]
+__all__ = ["MISSHAPEN", "each", "encoded", "heard", "misshapen", "restated"]
+
+T = TypeVar("T")
 
 MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What looking into JSON raises that is not what its format promises."""
@@ -20,6 +23,29 @@ def misshapen(part: str, error: BaseException) -> BadRequest:
     if isinstance(error, KeyError):
         return BadRequest(f"{part}: {error.args[0]!r} is missing")
     return BadRequest(f"{part}: it is not of the shape that the API describes")
+
+
+def each(name: str, items: Any, write: Callable[..., T], *more: Any) -> list[T]:
+    """
+    What becomes of each item of a list of the request.
+
+    Args:
+        more: What `write` is told besides the item.
+
+    Raises:
+        BadRequest: What is wrong with an item, with its place.
+    """
+    written: list[T] = []
+    for position, item in enumerate(items):
+        try:
+            written.append(write(item, *more))
+        except MISSHAPEN as error:
+            raise misshapen(f"{name}[{position}]", error) from None
+        except Unsaid as error:
+            raise error.within(name, position) from None
+        except BadRequest as error:
+            raise BadRequest(f"{name}[{position}]: {error.message}") from None
+    return written
 
 
 def encoded(body: Any, asked: Request | None = None) -> bytes:

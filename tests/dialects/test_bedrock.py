@@ -262,7 +262,7 @@ def test_documents_have_names_of_their_own() -> None:
         ),
         ({"messages": [user([{"type": "hologram"}])]}, "no content of the type 'hologram'"),
         ({"messages": [called({"id": "1", "type": "custom", "custom": {}})]}, "knows functions only"),
-        ({"tools": [{"type": "custom", "custom": {}}]}, "tools: one is of the type 'custom'"),
+        ({"tools": [{"type": "custom", "custom": {}}]}, r"tools\[0\]: it is of the type 'custom'"),
         ({"tools": [tool()], "tool_choice": "maybe"}, "tool_choice: 'maybe'"),
         ({"tools": [tool()], "tool_choice": {"type": "allowed_tools"}}, "tool_choice: Bedrock has no allowed_tools"),
         ({"tools": [tool()], "parallel_tool_calls": False}, "parallel_tool_calls: "),
