@@ -67,9 +67,10 @@ def write_media(request: Request, quirks: Quirks) -> Written:
         return Written("POST", f"{place}:fetchPredictOperation", encoded({"operationName": body["id"]}))
     if verb == "video_status":
         return Written("GET", "/" + quote(body["id"], safe="/"))
-    if not isinstance(body.get("url"), str):
+    url = body.get("url")
+    if not isinstance(url, str) or "://" not in url:
         raise BadRequest(f"video {body['id']} has no address yet; look at it first")
-    return Written("GET", body["url"])
+    return Written("GET", url)
 
 
 def _counting(request: Request, hosted: bool) -> Json:

@@ -104,9 +104,10 @@ def _placed(path: str, request: Request) -> str:
     """The path of a video, or its address, where the upstream gave one and no other way leads there."""
     body: Json = request.body
     if path == "{url}":
-        if not isinstance(body.get("url"), str):
+        url = body.get("url")
+        if not isinstance(url, str) or "://" not in url:
             raise BadRequest(f"video {body['id']} has no address yet; look at it first")
-        return str(body["url"])
+        return url
     path = path.replace("{id}", quote(body["id"], safe=""))
     query = {name: value for name, value in body.items() if name not in ("id", "url")}
     return f"{path}?{urlencode(query)}" if query else path

@@ -20,7 +20,10 @@ from .drive import drive
 if TYPE_CHECKING:
     from .edge import Door
 
-__all__ = ["AsyncVideoJob", "VideoJob"]
+__all__ = ["UNSEEN", "AsyncVideoJob", "VideoJob"]
+
+UNSEEN = "unknown"
+"""The status of a video that nobody has looked at yet."""
 
 WAIT_S = (
     1200.0  # seconds that `wait` waits; the longest of OpenAI's and Google's videos take six minutes, and queues more
@@ -62,7 +65,7 @@ class _Job:
 
     @property
     def status(self) -> str:
-        """`queued`, `in_progress`, `completed` or `failed`, when it was looked at last."""
+        """`queued`, `in_progress`, `completed` or `failed`, when it was looked at last; else `unknown`."""
         return self.video.status
 
     @property
@@ -85,15 +88,17 @@ class _Job:
         self.video = cast(Video, await self._ask(runtime, "video_status", {}, timeout_s))
 
     async def _wait(self, runtime: Runtime, timeout: Any, poll: Any, told: Callable[[Any], object] | None) -> None:
-        poll_s = rest_s = seconds("poll", poll)
-        if rest_s == 0:
+        poll_s = seconds("poll", poll)
+        if poll_s == 0:
             raise BadRequest("poll: give the upstream a rest between two looks")
+        rest_s = 0.0 if self.video.status == UNSEEN else poll_s
         until = runtime.now() + seconds("timeout", timeout)
         while self.video.status not in ("completed", "failed"):
             left_s = until - runtime.now()
             if left_s <= 0:
                 raise DeadlineExceeded(f"video {self.id} is not done in time; it goes on, wait for it again")
-            await runtime.sleep(min(rest_s, left_s))
+            if rest_s:
+                await runtime.sleep(min(rest_s, left_s))
             rest_s = poll_s
             seen = self.video.status, self.video.progress
             try:

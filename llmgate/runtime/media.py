@@ -12,7 +12,7 @@ from ..types.response import Answer
 from ..types.runtime import Runtime
 from .accepting import accept, options
 from .drive import drive
-from .jobs import AsyncVideoJob, VideoJob
+from .jobs import UNSEEN, AsyncVideoJob, VideoJob
 from .uploading import File, uploaded
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class MediaFace:
             deployment: Who makes it: `deployment` of the job that began it.
             id: Its `id`.
         """
-        return VideoJob(self._door, Video(id=id, deployment=deployment), None)
+        return VideoJob(self._door, Video(id=id, deployment=deployment, status=UNSEEN), None)
 
     def moderate(self, model: str, input: str | Sequence[Any], **params: Any) -> Moderations:
         """Judge texts, or OpenAI's content parts, by the categories of a moderation model."""
@@ -162,7 +162,7 @@ class AsyncMediaFace:
 
     def video_job(self, deployment: str, id: str) -> AsyncVideoJob:
         """A video that was begun before; see `Gateway.video_job`."""
-        return AsyncVideoJob(self._door, Video(id=id, deployment=deployment), None)
+        return AsyncVideoJob(self._door, Video(id=id, deployment=deployment, status=UNSEEN), None)
 
     async def moderate(self, model: str, input: str | Sequence[Any], **params: Any) -> Moderations:
         """Judge texts; see `Gateway.moderate`."""

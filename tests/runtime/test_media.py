@@ -457,13 +457,25 @@ def test_another_process_can_go_on(colour: InColour) -> None:
     """
     house = House(at("completed", 100))
     job = colour.face(house).video_job("up/film#2", "v1")
-    colour.do(job.refresh)
+    unseen = job.status
+    colour.do(job.wait)
 
+    assert ("unknown", []) == (unseen, house.runtime.slept)
     assert ("up/film#2", {"id": "v1"}) == (house.calls[0].route, house.calls[0].request.body)
     assert ("v1", "up/film#2", "completed", 100, None, None) == (
         job.id, job.deployment, job.status, job.progress, job.error, job.cost,
     )  # fmt: skip
     assert repr(job).endswith("VideoJob v1 at up/film#2, completed, 100 %>")
+
+
+def test_a_video_that_cannot_be_seen_is_waited_for(colour: InColour) -> None:
+    """
+    A first look that fails is followed by a rest like any other.
+    """
+    house = House(Overloaded("busy"), at("completed", 100))
+    colour.do(lambda: colour.face(house).video_job("up/film#2", "v1").wait(poll=3))
+
+    assert [3.0] == house.runtime.slept
 
 
 @pytest.mark.parametrize("times", [{"timeout": "soon"}, {"poll": "never"}, {"poll": -1}, {"poll": 0}])
