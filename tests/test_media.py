@@ -216,7 +216,7 @@ class TestVideos:
         gateway = colour.gateway(config(server, "key-one", "key-two", cache=cache), middleware=[("outermost", watch)])
         job = self.begin(colour, gateway)
         states: list[Any] = []
-        colour.do(job.wait(poll="1ms", on_progress=lambda job: states.append(job.status)))
+        colour.do(job.wait(poll="1ms", timeout="2s", on_progress=lambda job: states.append(job.status)))
         film = colour.do(job.content())
 
         assert ("up/films#2", FILM, ["in_progress", "completed"]) == (job.deployment, film, states)

@@ -12,7 +12,19 @@ from llmgate.policies.cache_key import FIELDS, IN_KEY, CacheKey
 from llmgate.policies.cacheable import Cacheable
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.types.call import CacheControl, Call, Options
-from llmgate.types.request import Original, Request
+from llmgate.types.media import (
+    Image,
+    Images,
+    Moderation,
+    Moderations,
+    Ranked,
+    Ranking,
+    Speech,
+    TokenCount,
+    Transcription,
+    Video,
+)
+from llmgate.types.request import Original, Request, Verb
 from llmgate.types.response import Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall, Value
 from llmgate.types.wire import dumps
 
@@ -322,6 +334,27 @@ def test_only_the_named_verbs_are_questions() -> None:
     assert Cacheable().question(Request("embed", "", {"input": "a"}), None)
 
 
+@pytest.mark.parametrize(
+    ("verb", "always", "asked"),
+    [
+        ("moderate", True, True), ("rerank", True, True), ("transcribe", True, True), ("count_tokens", True, True),
+        ("image", False, True), ("video", False, True), ("speak", False, True),
+        ("video_status", False, False), ("video_content", False, False),
+    ],
+)  # fmt: skip
+def test_what_is_made_is_made_anew(verb: Verb, always: bool, asked: bool) -> None:
+    """
+    A judgement is the same each time; who has something made twice wants two of it, unless the call asks for the one that
+    is there. How something stands is never the same question, whatever is configured.
+    """
+    request = Request(verb, "", {"prompt": "a"})
+    everything = Cacheable(verbs={verb}, sampled=True)
+
+    assert always is Cacheable().question(request, None) is Cacheable().question(request, CacheControl())
+    assert asked is Cacheable().question(request, CacheControl(asked=True))
+    assert asked is everything.question(request, None)
+
+
 CALLING = Choice(tool_calls=[ToolCall("1", "pay", "{}")], finish_reason="tool_calls")
 
 
@@ -342,6 +375,18 @@ CALLING = Choice(tool_calls=[ToolCall("1", "pay", "{}")], finish_reason="tool_ca
         (Embeddings(vectors=[]), False),
         (RawResponse(status=200), True),
         (RawResponse(status=404), False),
+        (Images(data=[Image("http://x")]), True),
+        (Images(data=[]), False),
+        (Moderations(results=[Moderation()]), True),
+        (Moderations(results=[]), False),
+        (Ranking(results=[Ranked(0, 1.0)]), True),
+        (Ranking(results=[]), False),
+        (Transcription(text="hi"), True),
+        (Transcription(text=""), False),
+        (Speech(content=b"x"), True),
+        (Speech(content=b""), False),
+        (Video(id="v"), True),
+        (TokenCount(input_tokens=0), True),
         (Models(data=[Model("m")]), True),
         (Models(data=[]), False),
         (Value(value=[1]), True),

@@ -21,6 +21,7 @@ from llmgate.policies.tokens import (
     output_tokens,
 )
 from llmgate.types.request import Request, Verb
+from llmgate.types.uploads import upload
 from llmgate.types.wire import dumps
 
 IMAGE = "data:image/png;base64," + "A" * 1_000_000
@@ -50,6 +51,30 @@ class TestInput:
         3.2 bytes are a token, and a tenth is added.
         """
         assert 1_100 == input_tokens(Request("chat", encoded=b"x" * 3_200))
+
+    @pytest.mark.parametrize("verb", ["count_tokens", "models", "video_status", "video_content"])
+    def test_is_nothing_where_nobody_reads(self, verb: Verb) -> None:
+        """
+        A count, a list and a look at a video are free.
+        """
+        assert 0 == input_tokens(asking(HELLO, verb))
+
+    @pytest.mark.parametrize(
+        ("name", "size", "tokens"),
+        [
+            ("talk.wav", 750_000, 1_000),
+            ("talk", 750_000, 1_000),
+            ("fox.png", 750_000, 1_600),
+            ("page.pdf", 22_500, 1_000),
+        ],
+    )
+    def test_of_a_file_is_what_it_holds(self, name: str, size: int, tokens: int) -> None:
+        """
+        Sound, images and documents have their own weights, and none is read as base64.
+        """
+        request = asking({"file": upload(bytes(size), name), "image": [upload(bytes(size), name)]}, "transcribe")
+
+        assert 2 * tokens <= input_tokens(request) <= 2 * tokens + 100
 
     def test_counts_everything_that_is_sent(self) -> None:
         """
@@ -166,10 +191,10 @@ class TestOutputLimit:
         """
         assert limit == output_limit(asking(body))
 
-    @pytest.mark.parametrize("verb", ["embed", "models"])
+    @pytest.mark.parametrize("verb", ["embed", "models", "moderate", "rerank", "count_tokens", "video", "video_status"])
     def test_is_nothing_where_nothing_is_written(self, verb: Verb) -> None:
         """
-        Embeddings and lists of models are no output tokens.
+        Embeddings, lists of models, judgements, rankings, counts and videos are no output tokens.
         """
         assert 0 == output_limit(asking({}, verb))
         assert 0 == output_tokens(asking({}, verb), answered(*[500] * HISTORY).usual)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import wave
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -9,11 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from llmgate import DeadlineExceeded, Gateway, GatewayError, RateLimited, Simulated, StreamInterrupted
-from llmgate.errors import UpstreamTimeout
+from llmgate.dialects.media_words import media_type_of
+from llmgate.errors import BadRequest, UpstreamTimeout
 from llmgate.policies.timers import Clocks, Timers
 from llmgate.providers.simulated import FAILURES
 from llmgate.testing import VirtualRuntime, call_for
 from llmgate.types.reply import Reply
+from llmgate.types.request import Request
 
 
 def asked(provider: Simulated, runtime: VirtualRuntime, *, stream: bool = False, deadline: float = 1000.0) -> Any:
@@ -63,6 +69,78 @@ class TestAnswers:
             assert {8} == {len(vector) for vector in provider.embed("m", ["a", "b", "c"]).vectors}
             found = provider.request("POST", "/anything?x=1", json={"a": 1})
         assert {"method": "POST", "path": "/anything?x=1", "json": {"a": 1}} == found.json()
+
+    def test_of_everything_beside_chat(self) -> None:
+        """
+        Small and whole, the same to the same question, and telling questions apart.
+        """
+        with Simulated() as provider:
+            images, speech = provider.image("m", "a fox", n=2), provider.speak("m", "hi there", voice="v")
+            judged = provider.moderate("m", ["hello", "Some Violence!"])
+            ranking = provider.rerank("m", "red fox", ["a blue whale", "the Red fox", "a fox"], top_n=2)
+            heard = provider.transcribe("m", ("talk.wav", b"RIFF"))
+            counts = [provider.count_tokens("m", text).input_tokens for text in ("one", "one two")]
+            again = provider.image("m", "a fox", n=2), provider.speak("m", "hi there", voice="v")
+
+        assert (images.data, speech.content) == (again[0].data, again[1].content)
+        assert 2 == len({image.content for image in images}) and all(
+            image.media_type == "image/png" for image in images
+        )
+        assert ("image/png", "audio/wav") == (
+            media_type_of(images.data[0].content or b""),
+            media_type_of(speech.content),
+        )
+        with wave.open(io.BytesIO(speech.content)) as sound:
+            assert 0.6 == sound.getnframes() / sound.getframerate()
+        assert [False, True] == [result.flagged for result in judged]
+        assert [("violence", 1.0)] == [pair for pair in judged.results[1].scores.items() if pair[1]]
+        assert [(1, 1.0), (2, 0.5)] == [(ranked.index, ranked.score) for ranked in ranking]
+        assert ("You said: talk.wav", [1, 2]) == (heard.text, counts)
+        assert "Hi." == Simulated(answer="Hi.").transcribe("m", ("a.wav", b"x")).text
+
+    def test_a_picture_is_one(self) -> None:
+        """
+        Every block of it has its checksum, and its rows are there.
+        """
+        with Simulated() as provider:
+            png = provider.image("m", "a fox").data[0].content or b""
+        blocks, at = {}, 8
+        while at < len(png):
+            size, kind = struct.unpack_from(">I4s", png, at)
+            blocks[kind] = png[at + 8 : at + 8 + size]
+            assert zlib.crc32(png[at + 4 : at + 8 + size]) == struct.unpack_from(">I", png, at + 8 + size)[0]
+            at += 12 + size
+
+        assert [b"IHDR", b"IDAT", b"IEND"] == [*blocks]
+        assert 8 * (1 + 8 * 3) == len(zlib.decompress(blocks[b"IDAT"]))
+
+    def test_a_video_takes_its_time(self) -> None:
+        """
+        It goes on by the clock, whoever looks, and is there when the time is over; a job that nobody began is none.
+        """
+        runtime, provider = VirtualRuntime(), Simulated(job_time=10)
+        ask = provider.bind("m")
+
+        def look(verb: Any, id: str) -> Any:
+            call = call_for(runtime).but(request=Request(verb, "m", {"id": id}))
+
+            async def story() -> Any:
+                return await (await ask(call)).response()
+
+            return runtime.run(story())
+
+        begun = look("video", "")
+        states = []
+        for seconds in (0.0, 2.5, 7.5):
+            runtime.run(runtime.sleep(seconds))
+            states.append((look("video_status", begun.id).status, look("video_status", begun.id).progress))
+        film = look("video_content", begun.id)
+
+        assert [("queued", 0), ("in_progress", 25), ("completed", 100)] == states
+        assert ("video/mp4", True) == (film.media_type, film.content[4:].startswith(b"ftyp"))
+        for verb, id in (("video_status", "nobody"), ("video_content", f"x-{runtime.now()}")):
+            with pytest.raises(BadRequest):
+                look(verb, id)
 
     def test_a_stream_is_the_same_answer(self) -> None:
         """
