@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import repeat
 from typing import Any, TypeVar
 
 from ..errors import BadRequest
@@ -36,15 +37,16 @@ def each(name: str, items: Any, write: Callable[..., T], *more: Any) -> list[T]:
         BadRequest: What is wrong with an item, with its place.
     """
     written: list[T] = []
-    for position, item in enumerate(items):
-        try:
-            written.append(write(item, *more))
-        except MISSHAPEN as error:
-            raise misshapen(f"{name}[{position}]", error) from None
-        except Unsaid as error:
-            raise error.within(name, position) from None
-        except BadRequest as error:
-            raise BadRequest(f"{name}[{position}]: {error.message}") from None
+    each_written = map(write, items, *map(repeat, more))
+    try:
+        for one in each_written:
+            written.append(one)
+    except MISSHAPEN as error:
+        raise misshapen(f"{name}[{len(written)}]", error) from None
+    except Unsaid as error:
+        raise error.within(name, len(written)) from None
+    except BadRequest as error:
+        raise BadRequest(f"{name}[{len(written)}]: {error.message}") from None
     return written
 
 
