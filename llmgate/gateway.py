@@ -40,6 +40,7 @@ from .runtime.process import ProcessLock
 from .telemetry.stats import CallStats, Counts
 from .types.call import Call, Handler, Options
 from .types.reply import Reply
+from .types.request import Verb
 from .types.response import Models
 
 if TYPE_CHECKING:
@@ -342,11 +343,17 @@ class Gateway(Face):
             "cache": self._current().cache_health(),
         }
 
-    def explain(self, model: str, messages: Any = "", **params: Any) -> list[str]:
-        """What will happen to such a call, step by step, with reasons. Nobody is asked."""
+    def explain(self, model: str, messages: Any = "", *, verb: Verb = "chat", **params: Any) -> list[str]:
+        """
+        What will happen to such a call, step by step, with reasons. Nobody is asked.
+
+        Args:
+            messages: Of another verb what it is about: the prompt, the input, the query.
+            verb: What is asked for.
+        """
         from .surfaces.explain import explained
 
-        return explained(self, model, messages, params)
+        return explained(self, model, verb, messages, params)
 
     def check(self, *, tokens: int = 1000) -> Report:
         """

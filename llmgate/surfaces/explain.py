@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..config.building import Pipeline
@@ -14,7 +14,7 @@ from ..policies.routing import eligible, needs
 from ..policies.tokens import DEFAULT_OUTPUT_TOKENS, input_tokens, output_limit
 from ..runtime.accepting import accept, options
 from ..types.call import CacheControl, Options
-from ..types.request import Request
+from ..types.request import ONCE, Request, Verb
 from ..types.units import format_duration
 from .imagining import imagined
 
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["explained", "told"]
 
 
-def explained(gateway: Gateway, name: str, messages: Any, params: dict[str, Any]) -> list[str]:
+ABOUT: Mapping[Verb, str] = {
+    "complete": "prompt", "embed": "input", "image": "prompt", "video": "prompt", "moderate": "input", "rerank": "query",
+    "transcribe": "file", "speak": "input",
+}  # fmt: skip
+"""The parameter that holds what a call is about; of any other verb the messages."""
+
+
+def explained(gateway: Gateway, name: str, verb: Verb, about: Any, params: dict[str, Any]) -> list[str]:
     """
     The steps of such a call through a gateway as it is now.
 
@@ -33,7 +40,8 @@ def explained(gateway: Gateway, name: str, messages: Any, params: dict[str, Any]
     """
     asked = options(params, gateway._door.scope) or gateway._door.scope()
     stream = bool(params.pop("stream", False))
-    request = accept("chat", {"messages": messages or "?", **params}, stream=stream)
+    body = {ABOUT.get(verb, "messages"): about or "?"} | ({"documents": ["?"]} if verb == "rerank" else {}) | params
+    request = accept(verb, body, stream=stream)
     return _numbered(_steps(gateway._current(), gateway._blocking.now(), name, request, asked))
 
 
@@ -63,7 +71,7 @@ def _steps(pipeline: Pipeline, now: float, name: str, request: Request, asked: O
     yield _cache(settings.cache, request, asked)
     yield from (f"before_attempts: {_name(layer)}" for layer in slots["before_attempts"])
     yield from _choice(route, now, request)
-    yield _attempts(pipeline, route, asked)
+    yield _attempts(pipeline, route, request, asked)
     yield from (f"each_attempt: {_name(layer)}" for layer in slots["each_attempt"])
     yield from (
         f"limit of each deployment: {_limit(limit)}" for limit in settings.rate_limit if limit.per == "deployment"
@@ -92,6 +100,8 @@ def _cache(cache: Cache | None, request: Request, asked: Options) -> str:
         return "cache: not for this call, the caller said so"
     policy = Cacheable(frozenset(cache.verbs), cache.sampled, cache.store_length_finish, cache.tool_calls)
     if not policy.question(request, control):
+        if request.verb not in cache.verbs:
+            return "cache: not for this call, what is made is made anew; cache=True gives what was made before"
         return "cache: not for this call, its answer is meant to vary (temperature above 0)"
     tiers = ", ".join(getattr(tier, "kind", type(tier).__name__) for tier in cache.tiers)
     ttl_s = cache.ttl if control.ttl_s is None else control.ttl_s
@@ -112,13 +122,16 @@ def _choice(route: Route, now: float, request: Request) -> Iterator[str]:
         yield from (f"left out: {name} {reason}" for name, reason in found.left_out)
 
 
-def _attempts(pipeline: Pipeline, route: Route, asked: Options) -> str:
+def _attempts(pipeline: Pipeline, route: Route, request: Request, asked: Options) -> str:
     rules = pipeline.ask.rules
     said = f"up to {rules.max_attempts} of one deployment"
     if not asked.fallback:
         said += ", and no other deployment, the caller said so"
     elif len(route.candidates) > 1:
         said += ", fewer while another one stands ready"
+    if request.verb in ONCE:
+        whom = "nobody is asked again" if asked.idempotency_key is None else "nobody else is asked"
+        said += f", and where it may have begun {whom}"
     return f"attempts: {said}; {rules.max_attempts_total} in all; waits between them: {rules.backoff!r}"
 
 
@@ -133,7 +146,9 @@ def _one_attempt(pipeline: Pipeline, request: Request) -> str:
         clocks += [("first token", timeouts.first_token), ("idle", timeouts.idle), ("stall", timeouts.stall)]
     if timeouts.attempt is not None:
         clocks.append(("in all", timeouts.attempt))
-    limit = output_limit(request)
-    expected = f"an answer of up to {DEFAULT_OUTPUT_TOKENS if limit is None else limit} tokens is expected"
     said = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in clocks)
-    return f"each attempt: {circuit}; clocks: {said}; {expected}"
+    limit = output_limit(request)
+    if limit == 0:
+        return f"each attempt: {circuit}; clocks: {said}"
+    tokens = DEFAULT_OUTPUT_TOKENS if limit is None else limit
+    return f"each attempt: {circuit}; clocks: {said}; an answer of up to {tokens} tokens is expected"

@@ -31,6 +31,31 @@ def test_the_steps_of_a_plain_call() -> None:
     ] == gateway().explain("fast", "hello")
 
 
+@pytest.mark.parametrize(
+    ("verb", "params", "cache", "attempts", "expected"),
+    [
+        ("image", {}, "made anew", "6 in all", "1024 tokens"),
+        ("image", {"cache": True}, "looked up", "6 in all", "1024 tokens"),
+        ("video", {}, "made anew", "where it may have begun nobody is asked again", None),
+        ("video", {"idempotency_key": "k"}, "made anew", "where it may have begun nobody else is asked", None),
+        ("rerank", {}, "looked up", "6 in all", None),
+        ("moderate", {"temperature": 1}, "meant to vary", "6 in all", None),
+        ("transcribe", {}, "looked up", "6 in all", "1024 tokens"),
+        ("embed", {}, "looked up", "6 in all", None),
+    ],
+)
+def test_the_steps_of_other_calls(verb: Any, params: dict[str, Any], cache: str, attempts: str, expected: Any) -> None:
+    """
+    What is made is made anew, what may have begun is not begun again, and where no tokens are written none are expected.
+    """
+    steps = gateway(cache={}).explain("plain/x", "a fox", verb=verb, **params)
+
+    assert cache in steps[1]
+    assert attempts in steps[-2]
+    assert (expected is not None) == ("is expected" in steps[-1])
+    assert expected is None or expected in steps[-1]
+
+
 def test_everything_that_stands_around_a_call() -> None:
     """
     Limits, slots and the cache stand in the order in which the call meets them.
