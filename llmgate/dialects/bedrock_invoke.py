@@ -205,7 +205,7 @@ def _write_claude(request: Request) -> Json:
 def _write_nova(request: Request) -> Json:
     """Converse's body, but that what goes to the model itself has arrived there."""
     body = write_chat(request)
-    fields = body.pop(FIELDS, {})
+    fields = dict(body.pop(FIELDS, {}))
     config = body.pop("inferenceConfig", {})
     if "top_k" in fields:
         config["topK"] = fields.pop("top_k")

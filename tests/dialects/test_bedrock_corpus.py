@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 from urllib.parse import unquote
 
@@ -189,7 +190,7 @@ def raws(record: Record) -> list[Any]:
 
 def normal(value: Any) -> Any:
     """A request in the one form of all those that Bedrock takes for the same."""
-    body = {name: item for name, item in value.items() if item not in ({}, [])}
+    body = {name: item for name, item in deepcopy(value).items() if item not in ({}, [])}
     turns: list[dict[str, Any]] = []
     for message in body["messages"]:
         # Calls stand last; so the models want it.

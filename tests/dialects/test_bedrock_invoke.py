@@ -103,12 +103,18 @@ def test_nova_is_asked_as_converse_asks() -> None:
     """
     What Converse hands on to the model stands where the model itself looks for it.
     """
-    body = ASKED | {"top_k": 20, "temperature": 0.5, "additionalModelRequestFields": {"inferenceConfig": {"seed": 1}}}
-
-    assert {
+    own = {"inferenceConfig": {"seed": 1}, "top_k": 20}
+    body = ASKED | {"temperature": 0.5, "additionalModelRequestFields": own}
+    wanted = {
         "messages": [{"role": "user", "content": [{"text": "hi"}]}],
         "inferenceConfig": {"maxTokens": 9, "temperature": 0.5, "topK": 20, "seed": 1},
-    } == written(NOVA, body=body)
+    }
+
+    for _ in range(2):  # what is the caller's stays as it is
+        assert wanted == written(NOVA, body=body)
+    assert wanted == written(NOVA, body=ASKED | {"temperature": 0.5, "seed": None, "top_k": 20} | {
+        "additionalModelRequestFields": {"inferenceConfig": {"seed": 1}},
+    })  # fmt: skip
 
 
 def test_the_others_are_asked_as_openai_asks() -> None:
