@@ -251,6 +251,7 @@ class Gateway(Face):
         cache: Any = None,
         fallback: bool | None = None,
         idempotency_key: str | None = None,
+        unsupported: Literal["error", "drop"] | None = None,
     ) -> Iterator[None]:
         """
         Options for every call made inside, in this thread or task and what it starts; a call's own options win.
@@ -260,7 +261,7 @@ class Gateway(Face):
         """
         given = {
             "timeout": timeout, "tenant": tenant, "tags": tags, "cache": cache,
-            "fallback": fallback, "idempotency_key": idempotency_key,
+            "fallback": fallback, "idempotency_key": idempotency_key, "unsupported": unsupported,
         }  # fmt: skip
         said = {name: value for name, value in given.items() if value is not None}
         token = self._scope.set(options(said, self._door.scope) or self._scope.get())
@@ -505,7 +506,11 @@ class AsyncGateway(AsyncFace):
 
 def _defaults(settings: Settings) -> Options:
     said = settings.defaults
-    return Options() if said is None else Options(tenant=said.tenant, tags=dict(said.tags), fallback=said.fallback)
+    if said is None:
+        return Options()
+    return Options(
+        tenant=said.tenant, tags=dict(said.tags), fallback=said.fallback, unsupported=said.unsupported
+    )  # fmt: skip
 
 
 def _http_options(settings: Settings) -> HTTPOptions:

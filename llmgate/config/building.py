@@ -611,6 +611,8 @@ def _fingerprinted(name: str, groups: Sequence[Group]) -> Route:
             for part in (deployment.provider, deployment.origin, deployment.model, deployment.credential):
                 data = part.encode()
                 digest.update(b"%d:" % len(data) + data)
+            if deployment.lenient:
+                digest.update(b"lenient;")
             if deployment.generation:
                 digest.update(b"%d;" % deployment.generation)
     return Route(name, groups, digest.hexdigest())

@@ -137,6 +137,8 @@ class PriceSettings(_Options):
     reasoning: Money | None = Field(default=None, description="output that was thought; none: as `output`")
     input_audio: Money | None = Field(default=None, description="input that was audio; none: as `input`")
     output_audio: Money | None = Field(default=None, description="output that was audio; none: as `output`")
+    input_image: Money | None = Field(default=None, description="input that was images; none: as `input`")
+    output_image: Money | None = Field(default=None, description="output that was images; none: as `output`")
     request: Money = Field(default=Decimal(0), description="dollars for the request itself")
 
     def price(self) -> Price:
@@ -165,6 +167,10 @@ class CallDefaults(_Options):
     tags: dict[str, str] = Field(default_factory=dict, description="labels for telemetry and cost reports")
     fallback: bool = Field(
         default=True, description="whether another deployment may answer than the first that was chosen"
+    )
+    unsupported: Literal["error", "drop"] = Field(
+        default="error",
+        description="what becomes of what an upstream has no words for: an error that names it, or it is left out",
     )
 
 

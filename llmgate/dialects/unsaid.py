@@ -16,7 +16,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .base import Dialect, Quirks, Written
 
-__all__ = ["HINTS", "NEUTRAL", "Unsaid", "refused", "said"]
+__all__ = ["HINTS", "NEUTRAL", "Unsaid", "refused", "say"]
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
@@ -77,7 +77,7 @@ def refused(name: str, whom: str) -> Unsaid:
     return Unsaid(f"{name}: {whom} cannot express it; leave it out or name another provider", name)
 
 
-def said(dialect: Dialect, request: Request, quirks: Quirks, drop: bool) -> tuple[Written, tuple[str, ...]]:
+def say(dialect: Dialect, request: Request, quirks: Quirks, drop: bool) -> tuple[Written, tuple[str, ...]]:
     """
     The request in a dialect's words.
 

@@ -315,8 +315,9 @@ class Attempts:
             reply.first_token_s = ended - started
         trail.upstream_s += ended - started
         name = candidate.deployment.name
+        began_s, lasted_s = started - call.started, ended - started
         trail.attempts.append(
-            Attempt(name, "ok", "ok", 200, reply.request_id, started - call.started, ended - started, waited_s, reason)
+            Attempt(name, "ok", "ok", 200, reply.request_id, began_s, lasted_s, waited_s, reason, reply.unsaid)
         )
 
         def settle(outcome: Outcome) -> None:

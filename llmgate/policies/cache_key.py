@@ -28,7 +28,7 @@ __all__ = ["FIELDS", "IN_KEY", "NOT_IN_KEY", "CacheKey", "KeyHash", "Scope"]
 KeyHash = Literal["blake2b", "sha256"]
 Scope = Literal["tenant", "shared"]
 
-VERSION = 1  # of the encoding; another one makes all keys new
+VERSION = 2  # of the encoding; another one makes all keys new
 KEY_BYTES = 32  # of both digests
 KNOWN = 4096  # keys kept with what they were made of, 400 bytes each: under two megabytes
 
@@ -54,6 +54,7 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
         "cache": (NOT_IN_KEY, "its namespace alone is part of the key, see there"),
         "fallback": (IN_KEY, "who refuses the fallback does not want its stored answer either"),
         "idempotency_key": (NOT_IN_KEY, "guards against doing a thing twice; a stored answer does nothing at all"),
+        "unsupported": (IN_KEY, "an answer to less than was asked is no answer to who wants all or nothing"),
     },
     CacheControl: {
         "read": (NOT_IN_KEY, "says what to do with the key"),
@@ -148,6 +149,7 @@ class CacheKey:
             request.verb,
             request.method,
             options.fallback,
+            options.unsupported == "drop",
         )
         original = request.original
         if original is not None and not original.plain:
@@ -167,11 +169,11 @@ class CacheKey:
 
     def _made(
         self, body: bytes, tenant: str, namespace: str, route: str, model: str, path: str, verb: str, method: str,
-        fallback: bool,
+        fallback: bool, drop: bool,
     ) -> bytes:  # fmt: skip
         # The lengths come first, so that no text can reach into its neighbour. The body's digest is always 32 bytes.
         text = (
-            f"{VERSION} {self._shared:d}{fallback:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
+            f"{VERSION} {self._shared:d}{fallback:d}{drop:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
             f"{verb} {method} {tenant}{namespace}{route}{model}{path}"
         )
         # surrogatepass gives every text bytes of its own, lone surrogates included.

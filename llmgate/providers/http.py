@@ -5,9 +5,11 @@ One text for whole and streamed answers, for every dialect and in both colours.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator
@@ -15,6 +17,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from ..dialects import dialect_named
 from ..dialects.base import Dialect, StreamReader, Written
 from ..dialects.passing import Passing
+from ..dialects.unsaid import say
 from ..errors import ConfigError, ConnectionFailed, GatewayError, ProtocolError, StreamInterrupted
 from ..policies.routing import VERB_NEEDS
 from ..policies.timers import Timers
@@ -33,6 +36,8 @@ from .catalog import Row, row_named
 from .tokens import Ask, Token
 
 __all__ = ["HTTPProvider", "address"]
+
+logger = logging.getLogger("llmgate")
 
 ERROR_MAX_BYTES = 2**16  # of an error's body; the longest recorded is 6 KB
 ERROR_S = 5.0  # seconds for an error's body: a status alone says enough, and whoever retries is waiting
@@ -73,6 +78,11 @@ class HTTPProvider(Provider):
     )
     allow_http: bool = Field(
         default=False, description="send keys and prompts unencrypted to a host that is not this one"
+    )
+    unsupported: Literal["error", "drop"] | None = Field(
+        default=None,
+        description="what becomes of what its format has no words for: an error that names it, or it is left out; none: as "
+        "the call says",
     )
     http_client: Any = Field(
         default=None, exclude=True, repr=False, description="a blocking httpx or httpx2 client to use"
@@ -206,6 +216,10 @@ class HTTPProvider(Provider):
     def credentials(self) -> list[str]:
         return [secret.fingerprint for secret in self.secrets()] or [""]
 
+    def deployment(self, model: str, key: int = 0) -> Deployment:
+        found = super().deployment(model, key)
+        return replace(found, lenient=True) if self.unsupported == "drop" else found
+
     def capabilities(self, model: str = "") -> frozenset[str] | None:
         known = self.row.capabilities
         if known is None:
@@ -283,6 +297,7 @@ class _Asker:
         "_provider",
         "_quirks",
         "_token",
+        "_unsupported",
         "_verbs",
     )
 
@@ -298,6 +313,7 @@ class _Asker:
         self._provider = provider
         self._dialect = dialect
         self._quirks = provider.row.quirks
+        self._unsupported = provider.unsupported
         self._verbs = verbs
         self._origin = origin
         self._base = base
@@ -318,15 +334,15 @@ class _Asker:
         timers = timers_of(call)
         response: WireResponse | None = None
         try:
-            response = await self._sent(call, request, timers)
+            written, unsaid = self._written(call, request)
+            response = await self._sent(call, request, written, timers)
             unread = request.stream and request.verb == "request"
             if response.status >= 300 and not (unread and response.status < 400):
                 raise await self._error(call, response, timers)
-            if unread:
-                return await self._passed(call, response, timers)
-            if request.stream:
-                return await self._streamed(call, response, timers)
-            return await self._whole(call, response, timers)
+            answered = self._passed if unread else self._streamed if request.stream else self._whole
+            reply = await answered(call, response, timers)
+            reply.unsaid = unsaid
+            return reply
         except BaseException as error:
             if response is not None:
                 await response.close()
@@ -334,8 +350,17 @@ class _Asker:
                 self.attribute(error, call.deployment, response)
             raise
 
-    async def _sent(self, call: Call, request: Request, timers: Timers) -> WireResponse:
-        written = self._dialect.write_request(request, self._quirks)
+    def _written(self, call: Call, request: Request) -> tuple[Written, tuple[str, ...]]:
+        """The request, and what was left out of it because there are no words for it."""
+        if (self._unsupported or call.options.unsupported) == "error":
+            return self._dialect.write_request(request, self._quirks), ()
+        written, unsaid = say(self._dialect, request, self._quirks, True)
+        if unsaid:
+            whom = self._provider.label() if call.deployment is None else call.deployment.name
+            logger.warning("left out of a request to %s: %s", whom, "; ".join(unsaid))
+        return written, unsaid
+
+    async def _sent(self, call: Call, request: Request, written: Written, timers: Timers) -> WireResponse:
         headers = self._fixed
         if written.headers:
             if written.headers[0][0] == "content-type":  # a form

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic_core import from_json
 
@@ -23,7 +23,7 @@ __all__ = ["accept", "options", "passed", "seconds"]
 REQUEST_MAX_BYTES = 32 * 10**6  # Anthropic's limit of a request, the largest of the big providers
 LONE_SURROGATE = "the text holds half of a character pair (a lone surrogate), which UTF-8 cannot carry"
 
-OPTION_NAMES = frozenset({"timeout", "tenant", "tags", "cache", "fallback", "idempotency_key"})
+OPTION_NAMES = frozenset({"timeout", "tenant", "tags", "cache", "fallback", "idempotency_key", "unsupported"})
 
 
 def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options | None:
@@ -45,6 +45,7 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options |
     cache = keywords.pop("cache", None)
     fallback = keywords.pop("fallback", None)
     key = keywords.pop("idempotency_key", None)
+    unsupported = keywords.pop("unsupported", None)
     return Options(
         timeout_s=base.timeout_s if timeout is None else _timeout(timeout),
         tenant=base.tenant if tenant is None else _text("tenant", tenant),
@@ -52,6 +53,7 @@ def options(keywords: dict[str, Any], scope: Callable[[], Options]) -> Options |
         cache=base.cache if cache is None else _cache_control(cache),
         fallback=base.fallback if fallback is None else _yes_or_no("fallback", fallback),
         idempotency_key=base.idempotency_key if key is None else _header("idempotency_key", key),
+        unsupported=base.unsupported if unsupported is None else _unsupported(unsupported),
     )
 
 
@@ -92,6 +94,12 @@ def _yes_or_no(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise BadRequest(f"{name}: expected True or False, got {shown(value)}")
     return value
+
+
+def _unsupported(value: object) -> Literal["error", "drop"]:
+    if value == "error" or value == "drop":
+        return value
+    raise BadRequest(f"unsupported: {shown(value)} is neither 'error' nor 'drop'")
 
 
 def _header(name: str, value: object) -> str:

@@ -114,7 +114,8 @@ class Face(MediaFace):
             messages: A string, or OpenAI chat messages.
             **params: OpenAI chat parameters, and the options `timeout` (seconds or `20s`), `tenant`, `tags`, `cache`
                 (`True`, `False`, `"no-cache"`, `"no-store"` or a dict of `ttl`, `max_age`, `namespace`),
-                `fallback` (False: no other deployment) and `idempotency_key`.
+                `fallback` (False: no other deployment), `idempotency_key` and `unsupported` (`"drop"`: what an upstream
+                has no words for is left out).
 
         Raises:
             BadRequest: If it cannot be sent; nothing was taken and nobody was asked.

@@ -26,6 +26,7 @@ OPTIONS = {
     b"x-llmgate-tags": "tags",
     b"x-llmgate-cache": "cache",
     b"x-llmgate-timeout": "timeout",
+    b"x-llmgate-unsupported": "unsupported",
 }
 """Headers that are options of the call, as `gateway.scope` has them."""
 CACHE_WORDS: dict[str, Any] = {"true": True, "false": False, "no-cache": "no-cache", "no-store": "no-store"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .request import Request
 from .runtime import Runtime
@@ -52,6 +52,7 @@ class Options:
         cache: What the call wants of the cache; None is the configured default.
         fallback: Whether another deployment may answer than the first that was chosen.
         idempotency_key: Sent with every attempt of the call, where the upstream takes one.
+        unsupported: What becomes of what an upstream's format has no words for: an `error`, or it is left out (`drop`).
     """
 
     timeout_s: float | None = None
@@ -60,6 +61,7 @@ class Options:
     cache: CacheControl | None = None
     fallback: bool = True
     idempotency_key: str | None = None
+    unsupported: Literal["error", "drop"] = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Attempt:
         duration_s: Seconds the attempt took; for a stream until its first content.
         waited_s: Seconds of backoff before it.
         reason: Why it was made: `first`, `again`, `fallback` or `hedge`.
+        unsaid: What was left out of the request because the upstream's format has no words for it, with the reasons.
     """
 
     deployment: str
@@ -88,6 +91,7 @@ class Attempt:
     duration_s: float = 0.0
     waited_s: float = 0.0
     reason: str = "first"
+    unsaid: tuple[str, ...] = ()
 
 
 class Trail:

@@ -59,6 +59,8 @@ class Price:
         input_audio: Input that was audio; None: as `input`.
         output_audio: Output that was audio; None: as `output`.
         request: Dollars for the request itself.
+        input_image: Input that was images; None: as `input`.
+        output_image: Output that was images; None: as `output`.
     """
 
     input: Decimal | None = None
@@ -69,6 +71,8 @@ class Price:
     input_audio: Decimal | None = None
     output_audio: Decimal | None = None
     request: Decimal = Decimal(0)
+    input_image: Decimal | None = None
+    output_image: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +93,7 @@ class Deployment:
         price: Price from the configuration; None: look it up.
         priced: Computes an answer's cost.
         generation: Tells providers apart that had the name one after the other; an answer of one is none of the other.
+        lenient: Whether what it has no words for is always left out; an answer to that is no answer to others.
     """
 
     name: str
@@ -103,3 +108,4 @@ class Deployment:
     price: Price | None = None
     priced: Callable[[Answer], Decimal | None] | None = field(default=None, repr=False)
     generation: int = 0
+    lenient: bool = False

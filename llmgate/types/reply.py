@@ -95,13 +95,14 @@ class Reply:
         head: The upstream's status and headers, where its body passes through unread.
         spoken: Name of the format in which the upstream's own bytes (`wire`, of the chunks or of the answer) say what the
             answer says; empty, if nobody kept them or somebody may have changed what it says.
+        unsaid: What was left out of the request, because the upstream's format has no words for it.
         later: Used if the reply is dropped: the garbage collector may come at any moment, also while this very thread holds
             the lock that a settle wants.
     """
 
     __slots__ = (
         "_chunks", "_close", "_completions", "_settles", "_source", "_stages", "_whole",
-        "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "spoken", "usage",
+        "cached", "deployment", "ended", "first_token_s", "head", "later", "request_id", "spoken", "unsaid", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +131,7 @@ class Reply:
         self.ended: Outcome | None = None
         self.head: RawResponse | None = None
         self.spoken = ""
+        self.unsaid: tuple[str, ...] = ()
         self.later: Later | None = None
 
     @classmethod

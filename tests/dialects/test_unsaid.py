@@ -10,7 +10,7 @@ import pytest
 
 from llmgate.dialects import dialect_named
 from llmgate.dialects.base import Quirks
-from llmgate.dialects.unsaid import LEFT_OUT_MAX, Unsaid, said
+from llmgate.dialects.unsaid import LEFT_OUT_MAX, Unsaid, say
 from llmgate.errors import BadRequest
 from llmgate.types.request import Request
 
@@ -54,7 +54,7 @@ def content(*parts: Json) -> Request:
 
 def written(name: str, request: Request) -> tuple[Json, list[str]]:
     """What is sent, and the names of what is left out."""
-    out, left_out = said(dialect_named(name), request, Quirks(), True)
+    out, left_out = say(dialect_named(name), request, Quirks(), True)
     return json.loads(out.body), [reason.partition(": ")[0] for reason in left_out]
 
 
@@ -64,7 +64,7 @@ def test_is_an_error_that_names_it(name: str, more: Json, named: list[str]) -> N
     Whoever did not allow it is told what cannot be said, in words and by the name of the parameter.
     """
     with pytest.raises(BadRequest) as raised:
-        said(dialect_named(name), asked(**more), Quirks(), False)
+        say(dialect_named(name), asked(**more), Quirks(), False)
 
     assert raised.value.message.startswith(f"{named[0]}: ")
     assert named[0] == raised.value.param
@@ -80,7 +80,7 @@ def test_is_left_out_and_told(name: str, more: Json, named: list[str]) -> None:
     kept = {name: value for name, value in more.items() if name not in [told.partition("[")[0] for told in named]}
 
     assert named == left_out
-    assert body == json.loads(said(dialect_named(name), asked(**kept | tools_left(more)), Quirks(), False)[0].body)
+    assert body == json.loads(say(dialect_named(name), asked(**kept | tools_left(more)), Quirks(), False)[0].body)
     assert request.body == asked(**more).body
 
 

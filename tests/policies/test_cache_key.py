@@ -43,7 +43,7 @@ OTHERS: dict[type, dict[str, Any]] = {
     },
     Options: {
         "timeout_s": 1.0, "tenant": "other", "tags": {"a": "b"}, "cache": CacheControl(), "fallback": False,
-        "idempotency_key": "once",
+        "idempotency_key": "once", "unsupported": "drop",
     },
     CacheControl: {
         "read": False, "write": False, "asked": True, "ttl_s": 1.0, "max_age_s": 1.0, "namespace": "n",
@@ -119,7 +119,7 @@ FRENCH: dict[str, Any] = {"modèle": "m", "stream": False, "question": "?"}
 
 def told(body: dict[str, Any], spoken: str = "french", plain: bool = False) -> Call:
     """A call in the caller's own format, whose translation is always the same."""
-    return replace(CALL, request=Request.said(spoken, Original(body, lambda _: REQUEST, plain), "chat"))
+    return replace(CALL, request=Request.said(spoken, Original(body, lambda _: replace(REQUEST), plain), "chat"))
 
 
 @pytest.mark.parametrize(

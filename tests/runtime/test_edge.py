@@ -19,7 +19,7 @@ from hypothesis import example, given, settings, strategies as st
 from pydantic import BaseModel
 
 from llmgate.errors import BadRequest, ConnectionFailed, GatewayError, Overloaded, StreamInterrupted
-from llmgate.runtime.accepting import accept, options, passed
+from llmgate.runtime.accepting import OPTION_NAMES, accept, options, passed
 from llmgate.runtime.edge import AsyncFace, AsyncStream, Door, Face, Stream, discovered
 from llmgate.runtime.virtual import VirtualRuntime
 from llmgate.types.call import Attempt, CacheControl, Call, Options
@@ -401,13 +401,13 @@ class TestOptions:
         """
         keywords = {
             "temperature": 0, "timeout": 3, "tenant": "a", "tags": {}, "cache": True, "fallback": True,
-            "idempotency_key": "k",
+            "idempotency_key": "k", "unsupported": "drop",
         }  # fmt: skip
         options(keywords, Options)
 
         assert {"temperature": 0} == keywords
 
-    @pytest.mark.parametrize("name", ["timeout", "tenant", "tags", "cache", "fallback", "idempotency_key"])
+    @pytest.mark.parametrize("name", [*OPTION_NAMES])
     def test_none_leaves_it_to_the_scope(self, name: str) -> None:
         """
         None says nothing, for every option alike.
@@ -418,8 +418,8 @@ class TestOptions:
         """
         Each option that is said replaces the scope's, the others stay; tags come together.
         """
-        assert Options(3.0, "b", {"app": "x", "n": "1"}, CacheControl(asked=True), True, "key") == asked(
-            timeout=3, tenant="b", tags={"n": 1}, cache=True, fallback=True, idempotency_key="key"
+        assert Options(3.0, "b", {"app": "x", "n": "1"}, CacheControl(asked=True), True, "key", "drop") == asked(
+            timeout=3, tenant="b", tags={"n": 1}, cache=True, fallback=True, idempotency_key="key", unsupported="drop"
         )
         assert {"app": "y"} == asked(tags={"app": "y"}).tags
         assert {"app": "x"} == BASE.tags
@@ -468,6 +468,8 @@ class TestOptions:
             ({"timeout": True}, "timeout: true is not a duration"),
             ({"timeout": [1]}, "timeout: a list is not a duration"),
             ({"tenant": 3}, "tenant: expected a string, got int"),
+            ({"unsupported": "ignore"}, """unsupported: "ignore" is neither 'error' nor 'drop'"""),
+            ({"unsupported": True}, "unsupported: true is neither"),
             ({"tenant": "\ud800"}, "tenant: the text holds half of a character pair"),
             ({"tags": ["a"]}, "tags: expected a dict of strings"),
             ({"tags": {1: "a"}}, "tags: expected a string, got int"),
