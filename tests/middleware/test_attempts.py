@@ -9,7 +9,7 @@ import pytest
 
 from llmgate import AllAttemptsFailed, BadRequest, Gateway, Overloaded, RateLimited, Retry
 from llmgate.middleware.attempts import Candidate, Group, Route
-from llmgate.policies.routing import Balancer, Standing
+from llmgate.policies.routing import FEATURES, Balancer, Standing
 from llmgate.testing import Script, VirtualRuntime, call_for
 from llmgate.types.deployment import Deployment
 from llmgate.types.request import Original, Request
@@ -101,6 +101,15 @@ def test_a_call_goes_to_who_can_take_it(verb: str, params: dict[str, object], as
 
     assert asked == reply.deployment
     assert [asked] == [attempt.deployment for attempt in reply.attempts]
+
+
+def test_what_is_asked_for_is_looked_at_in_any_case() -> None:
+    """
+    Also where everybody takes everything in a chat, only those are asked for an image who make images.
+    """
+    with Gateway(able(chats=["chat", *FEATURES], paints=["image", *FEATURES])) as gateway:
+        assert "up/paints" == gateway.image("all", "a cat").deployment
+        assert "up/chats" == gateway.chat("all", "hello").deployment
 
 
 def test_nobody_is_asked_who_cannot() -> None:
