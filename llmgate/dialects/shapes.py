@@ -39,8 +39,7 @@ def each(name: str, items: Any, write: Callable[..., T], *more: Any) -> list[T]:
     written: list[T] = []
     each_written = map(write, items, *map(repeat, more))
     try:
-        for one in each_written:
-            written.append(one)
+        written.extend(each_written)  # of which it keeps what came before an item that fails
     except MISSHAPEN as error:
         raise misshapen(f"{name}[{len(written)}]", error) from None
     except Unsaid as error:
