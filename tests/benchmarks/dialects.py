@@ -2,7 +2,7 @@
 What the dialects cost: `python -m tests.benchmarks.dialects [--quick]`. No network, no gateway: bytes and plain values.
 
 Three tables: a chat of forty messages translated from every format into every other, a whole answer read, and one event
-of a stream read; the last two beside `json.loads` of the same bytes. Every figure is the minimum of many short rounds
+of a stream read and written; each beside what the `json` of Python takes for the same. Every figure is the minimum of many short rounds
 in which the contenders take turns: what a machine adds to a figure is never negative.
 """
 
@@ -240,16 +240,16 @@ Works = dict[Any, Callable[[], Any]]
 
 
 def timed(works: Works, rounds: int, repeat: int) -> dict[Any, float]:
-    """The least microseconds of each, in turns."""
+    """The least microseconds of the processor that each takes, in turns."""
     least = dict.fromkeys(works, float("inf"))
     for work in works.values():
         work()
     for _ in range(rounds):
         for name, work in works.items():
-            at = time.perf_counter()
+            at = time.process_time()
             for _ in range(repeat):
                 work()
-            least[name] = min(least[name], (time.perf_counter() - at) / repeat * 1e6)
+            least[name] = min(least[name], (time.process_time() - at) / repeat * 1e6)
     return least
 
 
@@ -274,21 +274,33 @@ def readings(rounds: int) -> dict[str, tuple[float, float]]:
     return {name: (least[name, "json"], least[name, "read"]) for name in dialects()}
 
 
-def events(kind: str, rounds: int) -> dict[str, tuple[float, float, float]]:
-    """Microseconds an event: `json.loads` alone, read in large pieces, and read event by event."""
+def events(kind: str, rounds: int) -> dict[str, tuple[float, ...]]:
+    """Microseconds an event: `json.loads` alone, read in large pieces, read event by event, and of a chunk: written."""
     works: Works = {}
     counts: dict[str, int] = {}
+    chunks = list(STREAMS[kind]())
     for name, stream in streams(kind).items():
         data = payloads(name, stream)
         counts[name] = len(data)
         works[name, "json"] = partial(parse, data)
         works[name, "pieces"] = partial(told, dialects()[name], pieces_of(stream))
         works[name, "events"] = partial(told, dialects()[name], stream)
+        works[name, "written"] = partial(written, dialects()[name], chunks)
     least = timed(works, rounds, 1)
     return {
-        name: (least[name, "json"] / count, least[name, "pieces"] / count, least[name, "events"] / count)
+        name: (
+            *(least[name, what] / count for what in ("json", "pieces", "events")),
+            least[name, "written"] / len(chunks),
+        )
         for name, count in counts.items()
     }
+
+
+def written(dialect: Dialect, chunks: Iterable[Chunk]) -> None:
+    writer = dialect.writer(asked())
+    for chunk in chunks:
+        writer.feed(chunk)
+    writer.end()
 
 
 def parse(payloads: list[bytes]) -> None:
@@ -301,7 +313,9 @@ def tables(quick: bool) -> None:
     rounds = 20 if quick else 100
     names = list(dialects())
     found = translations(rounds)
+    bare = timed({"json": partial(json.dumps, chat())}, rounds, 10)["json"]
     print(f"\n{'forty messages translated, µs':28}" + "".join(f"{name[:10]:>11}" for name in names))
+    print(f"  {'json.dumps of them':26}{bare:11.1f}")
     for given in names:
         print(f"  {given:26}" + "".join(f"{found[given, wanted]:11.1f}" for wanted in names))
     print(f"\n{'whole answer, µs':28}{'json':>11}{'read':>11}{'added':>11}")
@@ -309,9 +323,12 @@ def tables(quick: bool) -> None:
         print(f"  {name:26}{bare:11.1f}{read:11.1f}{read - bare:11.1f}")
     for kind in STREAMS:
         title = f"event of a {kind} stream, µs"
-        print(f"\n{title:28}{'json':>11}{'8 KiB':>11}{'one':>11}{'added':>11}{'added one':>11}")
-        for name, (bare, large, single) in events(kind, rounds).items():
-            print(f"  {name:26}{bare:11.2f}{large:11.2f}{single:11.2f}{large - bare:11.2f}{single - bare:11.2f}")
+        print(
+            f"\n{title:28}" + "".join(f"{at:>11}" for at in ("json", "8 KiB", "one", "added", "added one", "written"))
+        )
+        for name, (bare, large, single, out) in events(kind, rounds).items():
+            figures = (bare, large, single, large - bare, single - bare, out)
+            print(f"  {name:26}" + "".join(f"{figure:11.2f}" for figure in figures))
 
 
 def main() -> None:
