@@ -20,6 +20,7 @@ from typing import Any
 from .calls import HEADERS, counted, exchange, messages
 from .dialects import tables
 from .footprint import footprint
+from .sdk import sdk
 from .upstream import serve
 
 FULL: dict[str, Any] = {
@@ -94,6 +95,8 @@ async def run(url: str, quick: bool) -> None:
     chunks = await stream(full)
     per = {name: (cpu / chunks, wall / chunks) for name, (cpu, wall) in found.items()}
     table(f"one streamed chunk of {chunks}", per, "bytes + json")
+    found = await sdk(url, config, lambda works: compare(works, 200, 1, rounds))
+    table("an SDK", found, "openai over its own transport")
     await bare.aclose()
     await full.aio.close()
 
