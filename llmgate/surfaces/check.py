@@ -12,6 +12,7 @@ from ..config.settings import RouteSettings, Settings, Target
 from ..middleware.attempts import Route
 from ..middleware.limits import RateLimit
 from ..policies.limiter import Limit
+from ..policies.routing import FEATURES
 from ..policies.tokens import DEFAULT_OUTPUT_TOKENS
 from ..types.units import format_duration
 from .imagining import is_open, lenient, route_of
@@ -142,13 +143,20 @@ def _used(settings: Settings) -> Iterator[Finding]:
 
 
 def _abilities(routes: dict[str, Route]) -> Iterator[Finding]:
-    """A route whose deployments differ in what they can do falls back less than it seems to."""
+    """
+    A route whose deployments differ in what they can do falls back less than it seems to. What a route is for nobody says;
+    of what else its providers have, besides what stands in chats, it need not be asked for anything.
+    """
     for name, route in routes.items():
         deployments = [candidate.deployment for candidate in route.candidates]
-        known = {d.name: d.capabilities for d in deployments if d.capabilities is not None}
-        everything = frozenset[str]().union(*known.values())
+        known = {d.name: frozenset(d.capabilities) for d in deployments if d.capabilities is not None}
+        everything = frozenset[str]().union(*known.values()) & FEATURES
         for deployment, able in known.items():
-            if lacking := sorted(everything - able - {"models"}):  # which no route is asked for
+            others = [can for other, can in known.items() if other != deployment]
+            if others and all(can & able <= FEATURES for can in others):
+                text = f"{deployment} can do nothing that others of the route can; calls go to it or to them, never to both"
+                yield Finding("warning", f"routes.{name}", text)
+            elif lacking := sorted(everything - able):
                 text = f"{deployment} lacks {', '.join(lacking)}, which others of the route have; it is left out of such calls"
                 yield Finding("warning", f"routes.{name}", text)
 

@@ -110,6 +110,26 @@ class TestFindings:
             "routes.fast": "warning: other/b lacks vision, which others of the route have; it is left out of such calls"
         } == found(providers=providers)
 
+    def test_what_else_providers_have_is_no_matter(self) -> None:
+        """
+        That others make images, too, says nothing against who chats like them.
+        """
+        providers = {
+            "up": UP | {"models": {"a": {"capabilities": ["chat", "image", "embed"]}}},
+            "other": UP | {"models": {"b": {"capabilities": ["chat"]}}},
+        }
+        assert {} == found(providers=providers)
+
+    def test_deployments_that_have_nothing_in_common(self) -> None:
+        """
+        Who can do nothing that the others of its route can is told.
+        """
+        providers = {
+            "up": UP | {"models": {"a": {"capabilities": ["chat"]}}},
+            "other": UP | {"models": {"b": {"capabilities": ["embed"]}}},
+        }
+        assert "other/b can do nothing that others of the route can" in found(providers=providers)["routes.fast"]
+
     @pytest.mark.parametrize(
         ("narrow", "wide", "binds"),
         [
