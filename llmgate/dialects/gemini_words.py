@@ -68,8 +68,8 @@ _REASONS: Mapping[str | None, str] = MappingProxyType(
     {"length": "MAX_TOKENS", "content_filter": "SAFETY", "error": "OTHER"}
 )
 
-AUDIO = ("AUDIO", 4)
-"""The modality, as a word and as its number."""
+AUDIO, IMAGES = ("AUDIO", 4), ("IMAGE", 2)
+"""Modalities, each as a word and as its number."""
 
 
 def finish_of(reason: Any, called: bool) -> tuple[str | None, str | None]:
@@ -104,9 +104,13 @@ def usage_of(counts: Json) -> Usage:
     for details in counts.get("promptTokensDetails") or ():
         if details.get("modality") in AUDIO:
             usage.input_audio_tokens = _count(details, "tokenCount")
+        elif details.get("modality") in IMAGES:
+            usage.input_image_tokens = _count(details, "tokenCount")
     for details in counts.get("candidatesTokensDetails") or ():
         if details.get("modality") in AUDIO:
             usage.output_audio_tokens = _count(details, "tokenCount")
+        elif details.get("modality") in IMAGES:
+            usage.output_image_tokens = _count(details, "tokenCount")
     return usage
 
 
@@ -133,12 +137,13 @@ def write_usage(usage: Usage) -> Json:
         "thoughtsTokenCount": thought,
     }
     out: Json = {name: count for name, count in counts.items() if count is not None}
-    for name, audio in (
-        ("promptTokensDetails", usage.input_audio_tokens),
-        ("candidatesTokensDetails", usage.output_audio_tokens),
+    for name, audio, images in (
+        ("promptTokensDetails", usage.input_audio_tokens, usage.input_image_tokens),
+        ("candidatesTokensDetails", usage.output_audio_tokens, usage.output_image_tokens),
     ):
-        if audio is not None:
-            out[name] = [{"modality": "AUDIO", "tokenCount": audio}]
+        known = {modality: count for modality, count in (("AUDIO", audio), ("IMAGE", images)) if count is not None}
+        if known:
+            out[name] = [{"modality": modality, "tokenCount": count} for modality, count in known.items()]
     return out
 
 

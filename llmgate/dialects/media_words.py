@@ -92,11 +92,21 @@ def read_images(request: Request, data: Json) -> Images:
     return Images(
         id=data.get("id") or "",
         model=data.get("model") or request.model,
-        usage=_usage(data),
+        usage=_drawn(data),
         raw=data,
         data=[_read_image(item, stated) for item in items],
         created=data.get("created"),
     )
+
+
+def _drawn(data: Json) -> Usage:
+    """The counts, with those of images apart. What the output of this API holds is images, where nobody says otherwise."""
+    usage = _usage(data)
+    counts = data.get("usage") or {}
+    read, written = counts.get("input_tokens_details") or {}, counts.get("output_tokens_details") or {}
+    usage.input_image_tokens = read.get("image_tokens")
+    usage.output_image_tokens = written.get("image_tokens", usage.output_tokens)
+    return usage
 
 
 def _read_image(item: Json, stated: str) -> Image:

@@ -71,10 +71,19 @@ def _write_images(answer: Images) -> Json:
     out: Json = {"created": created, "data": [_write_image(image) for image in answer.data]}
     counts = _counts(answer)
     if counts:
-        # The parts must be there, and nobody says what they are: of a prompt without images all of it is text.
-        out["usage"] = counts | {
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": counts["input_tokens"]},
+        # The parts must be there; what nobody counted apart is text.
+        images = answer.usage.input_image_tokens or 0
+        counts["input_tokens_details"] = {
+            "image_tokens": images,
+            "text_tokens": max(counts["input_tokens"] - images, 0),
         }
+        out["usage"] = counts
+        drawn = answer.usage.output_image_tokens
+        if drawn is not None:
+            counts["output_tokens_details"] = {
+                "image_tokens": drawn,
+                "text_tokens": max(counts["output_tokens"] - drawn, 0),
+            }
     return out
 
 

@@ -1,7 +1,7 @@
 """What an answer costs, exactly, or None: never a guess, never a float, never 0 for what nobody knows.
 
 The upstream's own figure wins, then the price from the configuration, then the published one. Every token is priced
-once: the cached, written, audio and thought parts at their own price where they have one, the rest at the price of
+once: the cached, written, audio, image and thought parts at their own price where they have one, the rest at the price of
 its direction.
 
 Published prices come out of genai-prices, which decides which price held at a moment (new prices start on a day,
@@ -50,7 +50,7 @@ def cost(usage: Usage, price: Price) -> Decimal | None:
     US dollars for an answer; None if they cannot be known.
 
     Unknown is: no count of tokens at all, a count missing that the price multiplies, tokens of a sort without a
-    price, or audio beside cached tokens when both have their own price and nobody says how much of the audio was
+    price, or audio or images beside cached tokens when both have their own price and nobody says how much of them was
     cached. A part that was not counted (`cache_read_tokens=None`) is billed as what it is part of. A part is never
     larger than the whole: some upstreams report more cached tokens than prompt tokens.
     """
@@ -61,15 +61,19 @@ def cost(usage: Usage, price: Price) -> Decimal | None:
     if read is None and written is None:
         return None
     cached = (usage.cache_read_tokens, price.cache_read), (usage.cache_write_tokens, price.cache_write)
-    audio = usage.input_audio_tokens, price.input_audio
-    if _apart(audio) and any(map(_apart, cached)):
+    media = (usage.input_audio_tokens, price.input_audio), (usage.input_image_tokens, price.input_image)
+    if any(map(_apart, media)) and any(map(_apart, cached)):
         return None
-    input_part = _millionths(read, price.input, (*cached, audio))
+    input_part = _millionths(read, price.input, (*cached, *media))
     if written is None and price.output is None:
         output_part: Decimal | None = _ZERO  # an embedding: nothing is written and nothing is asked for it
     else:
-        thought = usage.reasoning_tokens, price.reasoning
-        output_part = _millionths(written, price.output, (thought, (usage.output_audio_tokens, price.output_audio)))
+        parts = (
+            (usage.reasoning_tokens, price.reasoning),
+            (usage.output_audio_tokens, price.output_audio),
+            (usage.output_image_tokens, price.output_image),
+        )
+        output_part = _millionths(written, price.output, parts)
     if input_part is None or output_part is None:
         return None
     return _dollars(_EXACT.add(input_part, output_part), price.request)
@@ -324,6 +328,8 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "reasoning": "output_reasoning_mtok",
         "input_audio": "input_audio_mtok",
         "output_audio": "output_audio_mtok",
+        "input_image": "input_image_mtok",
+        "output_image": "output_image_mtok",
         "request": "requests_kcount",
     }
 )

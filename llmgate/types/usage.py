@@ -25,6 +25,8 @@ class Usage:
         input_audio_tokens: The part of the input that was audio.
         output_audio_tokens: The part of the output that was audio.
         cost: The upstream's own price for the answer in US dollars, where it names one.
+        input_image_tokens: The part of the input that was images.
+        output_image_tokens: The part of the output that was images.
     """
 
     input_tokens: int | None = None
@@ -35,6 +37,8 @@ class Usage:
     input_audio_tokens: int | None = None
     output_audio_tokens: int | None = None
     cost: Decimal | None = None
+    input_image_tokens: int | None = None
+    output_image_tokens: int | None = None
 
     @property
     def total_tokens(self) -> int | None:

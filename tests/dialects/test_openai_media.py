@@ -188,7 +188,12 @@ class TestAnswers:
         assert [
             Image(None, PNG, "image/webp"), Image(None, PNG, "image/png"), Image("https://x", None, "image/webp", "more"),
         ] == [*images]  # fmt: skip
-        assert (3, 5, Usage(3, 9), "m") == (len(images), images.created, images.usage, images.model)
+        assert (3, 5, Usage(3, 9, output_image_tokens=9), "m") == (
+            len(images),
+            images.created,
+            images.usage,
+            images.model,
+        )
         assert "image/png" == read("image", {"data": [{"b64_json": data}]}).data[0].media_type
 
     @pytest.mark.parametrize(
@@ -406,7 +411,7 @@ class TestCounting:
 
 ANSWERS: list[tuple[Answer, type[Any]]] = [
     (Images(data=[Image(None, PNG, "image/png"), Image("https://x", None, "", "p")], created=5), ImagesResponse),
-    (Images(data=[Image("https://x")], usage=Usage(3, 4)), ImagesResponse),
+    (Images(data=[Image("https://x")], usage=Usage(3, 4, input_image_tokens=1, output_image_tokens=4)), ImagesResponse),
     (Moderations(id="i", model="m", results=[Moderation(True, {"violence": True}, {"violence": 0.9})]),
      ModerationCreateResponse),
     (Transcription(text="hi", usage=Usage(3, 4, input_audio_tokens=3)), SdkTranscription),
@@ -434,6 +439,11 @@ def test_what_is_written_the_sdk_reads(answer: Answer, model: type[Any]) -> None
             ]
             assert [image.url for image in images] == [item.url for item in found.data]
             assert answer.usage.total_tokens == (found.usage and found.usage.total_tokens)
+            if found.usage:
+                assert (1, 2) == (
+                    found.usage.input_tokens_details.image_tokens,
+                    found.usage.input_tokens_details.text_tokens,
+                )
         case Moderations(results=[result]):
             assert (result.flagged, 0.9) == (found.results[0].flagged, found.results[0].category_scores.violence)
         case Transcription():

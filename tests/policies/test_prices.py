@@ -89,21 +89,25 @@ class TestCost:
 
         assert Decimal("0.004") == cost(usage, Price(input=Decimal(4), output=Decimal(10), cache_read=Decimal(1)))
 
-    def test_prices_audio_apart(self) -> None:
+    @pytest.mark.parametrize("sort", ["audio", "image"])
+    def test_prices_audio_and_images_apart(self, sort: str) -> None:
         """
-        Audio has its own price in both directions.
+        Audio has its own price in both directions, and so have images.
         """
-        price = Price(input=Decimal(1), output=Decimal(2), input_audio=Decimal(40), output_audio=Decimal(80))
-        usage = Usage(input_tokens=100, output_tokens=50, input_audio_tokens=60, output_audio_tokens=40)
+        price = Price(
+            input=Decimal(1), output=Decimal(2), **{f"input_{sort}": Decimal(40), f"output_{sort}": Decimal(80)}
+        )
+        usage = Usage(100, 50, **{f"input_{sort}_tokens": 60, f"output_{sort}_tokens": 40})
 
         assert Decimal(40 * 1 + 60 * 40 + 10 * 2 + 40 * 80) / 1_000_000 == cost(usage, price)
 
-    def test_is_unknown_when_cached_audio_cannot_be_told_from_cached_text(self) -> None:
+    @pytest.mark.parametrize("sort", ["audio", "image"])
+    def test_is_unknown_when_cached_media_cannot_be_told_from_cached_text(self, sort: str) -> None:
         """
-        Audio beside cached tokens is no sum of known parts when both have their own price.
+        Audio or images beside cached tokens are no sum of known parts when both have their own price.
         """
-        price = Price(input=Decimal(1), output=Decimal(2), input_audio=Decimal(40), cache_read=Decimal("0.1"))
-        usage = Usage(input_tokens=100, output_tokens=50, input_audio_tokens=60, cache_read_tokens=30)
+        price = Price(input=Decimal(1), output=Decimal(2), cache_read=Decimal("0.1"), **{f"input_{sort}": Decimal(40)})
+        usage = Usage(100, 50, cache_read_tokens=30, **{f"input_{sort}_tokens": 60})
 
         assert cost(usage, price) is None
         assert cost(replace(usage, cache_read_tokens=0), price) is not None
@@ -495,6 +499,8 @@ def theirs(name: str, usage: Usage, at: datetime) -> Decimal | None:
         "output_reasoning_tokens": usage.reasoning_tokens,
         "input_audio_tokens": usage.input_audio_tokens,
         "output_audio_tokens": usage.output_audio_tokens,
+        "input_image_tokens": usage.input_image_tokens,
+        "output_image_tokens": usage.output_image_tokens,
     }
     try:
         return genai_prices.calc_price(
@@ -543,6 +549,17 @@ class TestAgainstTheListsOwnCalculator:
         at = data.draw(st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)))
 
         assert theirs(name, usage, at) == BOOK.cost(to(name), usage, at)
+
+    @pytest.mark.parametrize(
+        "name", ["openai/gpt-image-1", "openai/gpt-image-1.5", "google/gemini-2.5-flash-image", "openai/gpt-4o"]
+    )
+    def test_agrees_on_images(self, name: str) -> None:
+        """
+        What was read or drawn as an image has its own price where the list has one.
+        """
+        usage = Usage(1_000, 2_000, input_image_tokens=600, output_image_tokens=1_290)
+
+        assert theirs(name, usage, NOON) == BOOK.cost(to(name), usage, NOON) is not None
 
     def test_agrees_on_every_model_that_is_priced_by_the_token(self) -> None:
         """
