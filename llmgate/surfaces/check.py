@@ -151,10 +151,12 @@ def _abilities(routes: dict[str, Route]) -> Iterator[Finding]:
         deployments = [candidate.deployment for candidate in route.candidates]
         known = {d.name: frozenset(d.capabilities) for d in deployments if d.capabilities is not None}
         everything = frozenset[str]().union(*known.values()) & FEATURES
+        before: list[frozenset[str]] = []
         for deployment, able in known.items():
-            others = [can for other, can in known.items() if other != deployment]
-            if others and all(can & able <= FEATURES for can in others):
-                text = f"{deployment} can do nothing that others of the route can; calls go to it or to them, never to both"
+            apart = before and all(can & able <= FEATURES for can in before)
+            before.append(able)
+            if apart:
+                text = f"{deployment} can do nothing that those before it can; no call of theirs ever comes to it"
                 yield Finding("warning", f"routes.{name}", text)
             elif lacking := sorted(everything - able):
                 text = f"{deployment} lacks {', '.join(lacking)}, which others of the route have; it is left out of such calls"

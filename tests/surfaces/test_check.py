@@ -122,13 +122,13 @@ class TestFindings:
 
     def test_deployments_that_have_nothing_in_common(self) -> None:
         """
-        Who can do nothing that the others of its route can is told.
+        Who can do nothing that those before it can is told.
         """
         providers = {
             "up": UP | {"models": {"a": {"capabilities": ["chat"]}}},
             "other": UP | {"models": {"b": {"capabilities": ["embed"]}}},
         }
-        assert "other/b can do nothing that others of the route can" in found(providers=providers)["routes.fast"]
+        assert "other/b can do nothing that those before it can" in found(providers=providers)["routes.fast"]
 
     @pytest.mark.parametrize(
         ("narrow", "wide", "binds"),
