@@ -153,7 +153,7 @@ def _abilities(routes: dict[str, Route]) -> Iterator[Finding]:
         everything = frozenset[str]().union(*known.values()) & FEATURES
         before: list[frozenset[str]] = []
         for deployment, able in known.items():
-            apart = before and all(can & able <= FEATURES for can in before)
+            apart = bool(before) and all(can & able <= FEATURES for can in before)
             before.append(able)
             if apart:
                 text = f"{deployment} can do nothing that those before it can; no call of theirs ever comes to it"
