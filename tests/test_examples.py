@@ -17,6 +17,7 @@ KEY_LINES = {
     "custom_middleware": "refused: the prompt is longer than 100 bytes",
     "decorator": "life: 42 (it still ran 3 times: the cache knew)",
     "dict_config": 'retry.max_atempts: unknown option; did you mean "max_attempts"?',
+    "drop_in": "You said: Hello! (steady/small, after 2 attempts)",
     "errors": "AllAttemptsFailed (rate_limited, 429, worth another try in 90 s)",
     "quickstart": "cached: memory, attempts: nobody was asked",
     "routing": "by_weight  {'eu/small': 9, 'us/small': 3}",
