@@ -93,11 +93,15 @@ class Reader(bedrock_streams.Reader):
         if kind != "chunk":
             return
         payload = b64decode(event["bytes"])
+        if self._inner is not None and self._words != OPENAIS:
+            self._hand_on(self._inner, payload, chunks)  # read there, and not here as well
+            return
         said = loads(payload)
         if self._words is None:
             self._begin(said)
         if self._inner is not None:
-            self._hand_on(self._inner, said, payload, chunks)
+            told = openais(said, payload, delta=True) if self._words == OPENAIS else payload
+            self._hand_on(self._inner, told, chunks)
         elif self._completions is not None:
             chunks += self._completions.read(said)
         else:
@@ -118,9 +122,7 @@ class Reader(bedrock_streams.Reader):
         elif words != CONVERSES:
             raise ValueError("an event of nobody's")
 
-    def _hand_on(self, inner: StreamReader, said: Json, payload: bytes, chunks: list[Chunk]) -> None:
-        if self._words == OPENAIS:
-            payload = openais(said, payload, delta=True)
+    def _hand_on(self, inner: StreamReader, payload: bytes, chunks: list[Chunk]) -> None:
         try:
             # A line break can only stand between two words of JSON.
             chunks += inner.feed(b"data: %b\n\n" % payload.replace(b"\n", b" ").replace(b"\r", b" "))

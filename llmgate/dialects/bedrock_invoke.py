@@ -76,7 +76,7 @@ class BedrockInvoke(Bedrock):
     """InvokeModel and InvokeModelWithResponseStream."""
 
     name: str = "bedrock_invoke"
-    verbs: frozenset[Verb] = Bedrock.verbs | {"complete"}
+    verbs: frozenset[Verb] = Bedrock.verbs | frozenset[Verb]({"complete"})
 
     def format(self, verb: Verb, model: str = "") -> str:
         return format_of(of_model(model, verb)) if verb in INVOKED else FORMAT
