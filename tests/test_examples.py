@@ -19,6 +19,7 @@ KEY_LINES = {
     "dict_config": 'retry.max_atempts: unknown option; did you mean "max_attempts"?',
     "drop_in": "You said: Hello! (steady/small, after 2 attempts)",
     "errors": "AllAttemptsFailed (rate_limited, 429, worth another try in 90 s)",
+    "media": "ranking: 'The red fox lives in the forest.', cached: memory",
     "quickstart": "cached: memory, attempts: nobody was asked",
     "routing": "by_weight  {'eu/small': 9, 'us/small': 3}",
     "streaming": "broken: stream_interrupted after 'Air scatters '",

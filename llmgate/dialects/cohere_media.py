@@ -22,6 +22,7 @@ from .media_words import read_ranking, read_transcription
 from .multipart import write_form
 from .openai_words import Json
 from .shapes import encoded
+from .unsaid import Unsaid
 
 __all__ = ["PATHS", "read_media", "read_rerank", "read_transcribe", "write_answer", "write_media"]
 
@@ -43,7 +44,8 @@ def write_media(request: Request, quirks: Quirks) -> Written:
     if verb == "rerank":
         return Written("POST", path, encoded(body, request))
     if body.pop("translate", None):
-        raise BadRequest("translate: Cohere writes down what is said and does not translate; name another provider")
+        said = "translate: Cohere writes down what is said and does not translate; name another provider"
+        raise Unsaid(said, "translate")
     content_type, form = write_form(body.items())
     return Written("POST", path, form, [("content-type", content_type)])
 

@@ -28,6 +28,7 @@ from .gemini_requests import ADDRESS, FORMAT, read_chat, write_chat
 from .gemini_words import Json, usage_of
 from .media_words import binary, media_type_of, read_count
 from .shapes import encoded, restated
+from .unsaid import Unsaid
 
 __all__ = ["VERBS", "read_bytes", "read_counting", "read_media", "write_answer", "write_media"]
 
@@ -104,8 +105,8 @@ def _parameters(request: Request) -> Json:
     """What was said of how to make it, in Google's words."""
     body: Json = request.body
     if body.get("size") is not None:
-        raise BadRequest(
-            "size: Google's models take aspect_ratio, such as '16:9'; leave size out or name another provider"
+        raise Unsaid(
+            "size: Google's models take aspect_ratio, such as '16:9'; leave size out or name another provider", "size"
         )
     return {
         PARAMETERS.get(name, name): value
@@ -140,7 +141,7 @@ def _drawing(request: Request) -> Json:
     config: Json = {"responseModalities": ["IMAGE"], **(body.get("generationConfig") or {})}
     parameters = _parameters(request)
     if parameters.pop("sampleCount", 1) != 1:
-        raise BadRequest("n: Gemini draws one image at a time; ask again for another")
+        raise Unsaid("n: Gemini draws one image at a time; ask again for another", "n")
     ratio = parameters.pop("aspectRatio", None)
     if ratio is not None:
         config["imageConfig"] = {"aspectRatio": ratio, **(config.get("imageConfig") or {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import assert_type
 
 import httpx
@@ -13,6 +14,7 @@ from openai import OpenAI as OpenAIClient
 
 from llmgate import (
     Anthropic,
+    AsyncVideoJob,
     AzureOpenAI,
     Cache,
     Chunk,
@@ -20,11 +22,15 @@ from llmgate import (
     Embeddings,
     Function,
     Gateway,
+    Images,
     LoadBalance,
     Message,
     Models,
+    Moderations,
     OpenAI,
     OpenAICompatible,
+    ProviderCapability,
+    Ranking,
     RateLimit,
     RawResponse,
     Response,
@@ -32,9 +38,13 @@ from llmgate import (
     Secret,
     Simulated,
     SingleFlight,
+    Speech,
     Timeouts,
+    TokenCount,
     ToolCall,
+    Transcription,
     Usage,
+    VideoJob,
 )
 from llmgate.runtime.edge import AsyncStream, Stream
 
@@ -65,6 +75,22 @@ with gateway.stream("fast", "hello") as stream:
 assert_type(gateway.explain("fast", "hello"), list[str])
 
 # Under SDKs, which take what they are given.
+# Everything beside chat.
+
+assert_type(gateway.image("fast", "a fox", image=b"x"), Images)
+assert_type([image.content for image in gateway.image("fast", "a fox")], list[bytes | None])
+assert_type(gateway.moderate("fast", "words").flagged, bool)
+assert_type([ranked.score for ranked in gateway.rerank("fast", "q", ["a", {"text": "b"}])], list[float])
+assert_type(gateway.transcribe("fast", Path("a.wav")).text, str)
+assert_type(gateway.transcribe("fast", ("a.wav", b"x", "audio/wav")), Transcription)
+assert_type(gateway.speak("fast", "hi", voice="alloy").content, bytes)
+assert_type(gateway.count_tokens("fast", "hi").input_tokens, int)
+job = gateway.video("fast", "a fox")
+assert_type(job, VideoJob)
+assert_type(job.wait(timeout="20m", poll=5, on_progress=lambda job: print(job.progress)), VideoJob)
+assert_type(job.content(), bytes)
+assert_type(gateway.video_job(job.deployment, job.id), VideoJob)
+
 
 assert_type(gateway.http_client(), httpx2.Client)
 assert_type(gateway.http_client("httpx"), httpx.Client)
@@ -85,6 +111,16 @@ async def asyncio_verbs() -> None:
     assert_type(await gateway.aio.models(), Models)
     assert_type(await gateway.aio.request("openai", "GET", "/x"), RawResponse)
     assert_type(gateway.aio.stream("fast", "hello"), AsyncStream)
+    assert_type(await gateway.aio.image("fast", "a fox"), Images)
+    assert_type(await gateway.aio.rerank("fast", "q", ["a"]), Ranking)
+    assert_type(await gateway.aio.moderate("fast", "a"), Moderations)
+    assert_type(await gateway.aio.transcribe("fast", b"x"), Transcription)
+    assert_type(await gateway.aio.speak("fast", "hi"), Speech)
+    assert_type(await gateway.aio.count_tokens("fast", "hi"), TokenCount)
+    job = await gateway.aio.video("fast", "a fox")
+    assert_type(job, AsyncVideoJob)
+    assert_type(await job.wait(on_progress=lambda job: print(job.status)), AsyncVideoJob)
+    assert_type(await job.content(), bytes)
     async with gateway.aio.stream("fast", "hello") as stream:
         async for chunk in stream:
             assert_type(chunk, Chunk)
