@@ -52,7 +52,7 @@ FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding"
 
 if TYPE_CHECKING:
     # To a type checker a key is a text or a function, too: `api_key="sk-…"` is as right as `api_key=Secret("sk-…")`.
-    Keys = Secret | str | Ask | list[Secret] | list[str] | list[Ask] | None
+    Keys = Secret | str | Ask | Sequence[Secret | str | Ask] | None
 else:
     Keys = Secret | list[Secret] | None
 
@@ -99,9 +99,9 @@ class HTTPProvider(Provider):
     @classmethod
     def _asked_for(cls, keys: Any) -> Any:
         """A function is asked for the key before each request; it may be a coroutine function."""
-        if isinstance(keys, list):
-            return [Token(key) if callable(key) else key for key in keys]
-        return Token(keys) if callable(keys) else keys
+        if isinstance(keys, list | tuple):
+            return [cls._asked_for(key) for key in keys]
+        return Token(cast("Ask", keys)) if callable(keys) else keys
 
     @field_validator("headers")
     @classmethod

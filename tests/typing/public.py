@@ -47,6 +47,7 @@ from llmgate import (
     VideoJob,
 )
 from llmgate.runtime.edge import AsyncStream, Stream
+from llmgate.surfaces.check import Finding
 
 gateway = Gateway({"providers": {"openai": {"api_key": "sk"}}, "routes": {"fast": ["openai/gpt-4o-mini"]}})
 
@@ -74,7 +75,6 @@ with gateway.stream("fast", "hello") as stream:
     assert_type(stream.response, Response)
 assert_type(gateway.explain("fast", "hello"), list[str])
 
-# Under SDKs, which take what they are given.
 # Everything beside chat.
 
 assert_type(gateway.image("fast", "a fox", image=b"x"), Images)
@@ -91,6 +91,7 @@ assert_type(job.wait(timeout="20m", poll=5, on_progress=lambda job: print(job.pr
 assert_type(job.content(), bytes)
 assert_type(gateway.video_job(job.deployment, job.id), VideoJob)
 
+# Under SDKs, which take what they are given.
 
 assert_type(gateway.http_client(), httpx2.Client)
 assert_type(gateway.http_client("httpx"), httpx.Client)
@@ -110,7 +111,6 @@ async def asyncio_verbs() -> None:
     assert_type(await gateway.aio.embed("fast", "a"), Embeddings)
     assert_type(await gateway.aio.models(), Models)
     assert_type(await gateway.aio.request("openai", "GET", "/x"), RawResponse)
-    assert_type(gateway.aio.stream("fast", "hello"), AsyncStream)
     assert_type(await gateway.aio.image("fast", "a fox"), Images)
     assert_type(await gateway.aio.rerank("fast", "q", ["a"]), Ranking)
     assert_type(await gateway.aio.moderate("fast", "a"), Moderations)
@@ -121,6 +121,7 @@ async def asyncio_verbs() -> None:
     assert_type(job, AsyncVideoJob)
     assert_type(await job.wait(on_progress=lambda job: print(job.status)), AsyncVideoJob)
     assert_type(await job.content(), bytes)
+    assert_type(gateway.aio.stream("fast", "hello"), AsyncStream)
     async with gateway.aio.stream("fast", "hello") as stream:
         async for chunk in stream:
             assert_type(chunk, Chunk)
@@ -134,9 +135,23 @@ OpenAI(api_key=["sk-1", "sk-2"], models={"m": {"context_window": 1000}})
 OpenAI(api_key=Secret("sk"), http_client=object())
 Anthropic(api_key="sk", allow_http=True)
 AzureOpenAI(resource="mine", api_version="2024-10-21", api_key="sk")
+
+
+async def entra_token() -> str:
+    return "a token"
+
+
+AzureOpenAI(resource="mine", api_key=entra_token)
+AzureOpenAI(resource="mine", api_key=[entra_token, "sk"])
+AzureOpenAI(resource="mine", api_key=lambda: "a token")
 OpenAICompatible(vendor="groq")
 Simulated(latency="80ms", tokens_per_second=200, failures={"rate_limited": 0.05}, answer="x", retry_after="1s", seed=1)
 Function(lambda messages, **params: "hello", embedder=lambda inputs: [[1.0]], name="own")
+
+gateway.register(Simulated(name="late"), replace=True)
+gateway.unregister("late")
+assert_type(gateway.check().errors, list[Finding])
+word: str = ProviderCapability.TOOL_CALLING
 
 assert_type(openai.chat("gpt-4o-mini", "hi"), Response)
 assert_type(openai.models(), Models)
