@@ -17,6 +17,7 @@ from ..types.request import Request
 from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import TOKENS as THINKING_TOKENS
 from .unsaid import Unsaid, refused
 
 __all__ = [
@@ -34,11 +35,6 @@ __all__ = [
 FORMAT = "anthropic_messages"
 
 ANSWER_TOKENS = 4096  # Messages wants a limit; Claude 3 Haiku, the smallest, writes no more than this
-
-THINKING_TOKENS: Mapping[str, int] = MappingProxyType(
-    {"minimal": 1024, "low": 2048, "medium": 10_000, "high": 16_384, "xhigh": 32_768, "max": 32_768}
-)
-"""What a model may think for each `reasoning_effort`; pydantic-ai's ANTHROPIC_THINKING_BUDGET_MAP."""
 
 SMALLEST_BUDGET = 1024  # tokens; Anthropic refuses less (ThinkingConfigEnabledParam)
 
@@ -74,6 +70,9 @@ _BUDGETED = re.compile(r"claude-(?:instant|v?[123]\b|(?:(?:opus|sonnet|haiku)-)?
 Claudes that think up to a budget of tokens. Those since 4.6 decide for themselves how much, guided by `effort`.
 https://platform.claude.com/docs/en/build-with-claude/effort (checked 2026-11-20)
 """
+
+CLOUDS = ("bedrock-", "vertex-")
+"""How the versions begin that clouds have of their own."""
 
 _OF_TOOLS = ("caller", "cache_control", "is_error", "toolset_name")
 """What Anthropic knows about a call or a result that OpenAI does not."""
@@ -667,7 +666,9 @@ def write_hosted(request: Request, version: str) -> Json:
     body = write_chat(request)
     body.pop("model", None)
     native = request.native(FORMAT) or {}
-    body.setdefault("anthropic_version", native.get("anthropic_version", version))
+    # A version of the caller's own stands, but not another cloud's.
+    own = str(native.get("anthropic_version", version))
+    body.setdefault("anthropic_version", version if own.startswith(CLOUDS) else own)
     return body
 
 
@@ -678,6 +679,8 @@ def read_hosted(data: Any, version: str) -> Request:
     Raises:
         BadRequest: If it is no such body.
     """
-    if isinstance(data, dict) and data.get("anthropic_version") == version:
-        data = {name: value for name, value in data.items() if name != "anthropic_version"}
+    if isinstance(data, dict):
+        # Amazon's own name of the model is told with the body.
+        said = {"modelId"} | ({"anthropic_version"} if data.get("anthropic_version") == version else set())
+        data = {name: value for name, value in data.items() if name not in said}
     return read_chat(data)

@@ -19,6 +19,7 @@ from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import effort_of
 from .unsaid import Unsaid, refused
 
 __all__ = ["ADDRESS", "FORMAT", "HINTS", "read_chat", "write_chat"]
@@ -92,7 +93,7 @@ def write_chat(request: Request) -> Json:
             raise refused(name, "Bedrock")
     name = "inferenceConfig"
     try:
-        _write_limits(out, given)
+        _write_limits(out, given, request.model)
         name = "messages"
         _write_messages(out, given["messages"], request.model)
         for name, write in _WRITERS.items():
@@ -100,9 +101,11 @@ def write_chat(request: Request) -> Json:
             if value is not None:
                 write(out, value)
         name = "reasoning_effort"
-        effort = given.get(name)
+        effort, thinking = given.get(name), given.get("thinking")
+        if effort is None and thinking is not None and "claude" not in request.model:
+            name, effort = "thinking", effort_of(thinking)
         if effort is not None:
-            _write_effort(out, effort, request.model)
+            _write_effort(out, effort, request.model, name)
     except MISSHAPEN as error:
         raise misshapen(name, error) from None
     return out
@@ -111,7 +114,7 @@ def write_chat(request: Request) -> Json:
 _APART = frozenset({"max_completion_tokens", "messages", "reasoning_effort", *_LIMITS, *_OF_CLAUDE})
 
 
-def _write_limits(out: Json, given: Json) -> None:
+def _write_limits(out: Json, given: Json, model: str) -> None:
     config = dict(out.pop("inferenceConfig", {}))
     for name, theirs in _LIMITS.items():
         value = given.get(name)
@@ -123,7 +126,10 @@ def _write_limits(out: Json, given: Json) -> None:
             config[theirs] = value
     if config:
         out["inferenceConfig"] = config
-    _add_fields(out, {theirs: given[name] for name, theirs in _OF_CLAUDE.items() if given.get(name) is not None})
+    claudes = {theirs: given[name] for name, theirs in _OF_CLAUDE.items() if given.get(name) is not None}
+    if "claude" not in model:
+        claudes.pop("thinking", None)  # another maker's models are told an effort
+    _add_fields(out, claudes)
 
 
 def _add_fields(out: Json, fields: Json) -> None:
@@ -132,7 +138,7 @@ def _add_fields(out: Json, fields: Json) -> None:
         out[FIELDS] = fields | out.get(FIELDS, {})
 
 
-def _write_effort(out: Json, effort: str, model: str) -> None:
+def _write_effort(out: Json, effort: str, model: str, name: str) -> None:
     """
     `reasoning_effort`, for which each maker has words of its own.
 
@@ -150,8 +156,8 @@ def _write_effort(out: Json, effort: str, model: str) -> None:
         _add_fields(out, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}})
     elif effort != "none" or "openai.gpt-oss" in model:
         raise Unsaid(
-            f"reasoning_effort: Bedrock has no word for {effort!r} of this model; write its own in {FIELDS}",
-            "reasoning_effort",
+            f"{name}: Bedrock has no word for {effort!r} of this model; write its own in {FIELDS}",
+            name,
         )
 
 
@@ -487,7 +493,7 @@ def _read_messages(data: Json) -> list[Json]:
     messages: list[Json] = []
     system = data.get("system")
     if system:
-        messages.append({"role": "system", "content": _simplest([_read_block(block) for block in system])})
+        messages.append({"role": "system", "content": _simplest(_read_blocks(system))})
     for message in data["messages"]:
         role, content = message["role"], message["content"]
         text = content[0].get("text") if len(content) == 1 else None
@@ -498,13 +504,40 @@ def _read_messages(data: Json) -> list[Json]:
         elif role == "user":
             messages += _read_user(content)
         else:
-            messages.append({"role": role, "content": [_read_block(block) for block in content]})
+            messages.append({"role": role, "content": _read_blocks(content)})
     return messages
 
 
 def _simplest(parts: list[Json]) -> Any:
     """One plain text needs no list; many a compatible server knows none."""
-    return parts[0]["text"] if len(parts) == 1 and parts[0].get("type") == "text" else parts
+    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == _TEXT else parts
+
+
+_TEXT = frozenset({"type", "text"})
+
+
+def _read_blocks(blocks: list[Json]) -> list[Json]:
+    parts: list[Json] = []
+    for block in blocks:
+        if not _marks(block, parts):
+            parts.append(_read_block(block))
+    return parts
+
+
+def _marks(block: Json, before: list[Json]) -> bool:
+    """Whether a block is a cache point, and what stands before it bears the mark now, as Anthropic writes it."""
+    point = block.get("cachePoint")
+    last = before[-1] if before else {}
+    # Bedrock's own blocks have no type, and stand for themselves.
+    if point is None or "cache_control" in last or not last.keys() & _MARKABLE:
+        return False
+    if point != {"type": "default"} and point.keys() != {"type", "ttl"}:
+        return False
+    last["cache_control"] = {**point, "type": "ephemeral"}
+    return True
+
+
+_MARKABLE = frozenset({"type", "role"})
 
 
 def _read_user(content: list[Json]) -> list[Json]:
@@ -512,10 +545,12 @@ def _read_user(content: list[Json]) -> list[Json]:
     parts: list[Json] = []
     for block in content:
         result = block.get("toolResult")
+        if _marks(block, parts or results):
+            continue
         if result is None or parts or "type" in result:
             parts.append(_read_block(block))
             continue
-        said = _simplest([_read_block(part) for part in result["content"]])
+        said = _simplest(_read_blocks(result["content"]))
         message = {"role": "tool", "tool_call_id": result["toolUseId"], "content": said}
         if "status" in result:
             message["is_error"] = result["status"] == "error"
@@ -544,7 +579,10 @@ def _read_assistant(content: list[Json]) -> Json:
     reasoning: list[str] = []
     parts: list[Json] = []
     calls: list[Json] = []
+    last: list[Json] = []
     for block in content:
+        if _marks(block, last):
+            continue
         thought, call = block.get("reasoningContent"), block.get("toolUse")
         if thought is not None and not parts and not calls:
             thoughts.append(thought_of(thought))
@@ -552,8 +590,10 @@ def _read_assistant(content: list[Json]) -> Json:
         elif call is not None and not runs_there(call):
             function = {"name": call["name"], "arguments": encode(call["input"]).decode()}
             calls.append({"id": call["toolUseId"], "type": "function", "function": function})
+            last = calls
         else:
             parts.append(_read_block(block))
+            last = parts
     message: Json = {"role": "assistant", "content": _simplest(parts) or None}
     if calls:
         message["tool_calls"] = calls
@@ -581,7 +621,10 @@ def _read_tool_config(body: Json, config: Any) -> None:
     rest = dict(config or {})
     tools, choice = rest.pop("tools", None), rest.pop("toolChoice", None)
     if tools:
-        body["tools"] = [_read_tool(tool) for tool in tools]
+        body["tools"] = []
+        for tool in tools:
+            if not _marks(tool, body["tools"]):
+                body["tools"].append(_read_tool(tool))
     match choice:
         case {"auto": _}:
             body["tool_choice"] = "auto"

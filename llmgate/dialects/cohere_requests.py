@@ -13,6 +13,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from .openai_words import Json, arguments_of
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import TOKENS, is_ours
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = [
@@ -32,10 +33,12 @@ FORMAT = "cohere"
 NAMES: Mapping[str, str] = MappingProxyType({"top_p": "p", "top_k": "k"})
 """OpenAI's parameters that Cohere only calls by another name."""
 
-THINKING_TOKENS: Mapping[str, int] = MappingProxyType({"minimal": 1024, "low": 2048, "medium": 10_000})
+THINKING_TOKENS: Mapping[str, int] = MappingProxyType(
+    {effort: TOKENS[effort] for effort in ("minimal", "low", "medium")}
+)
 """
 What a model may think for each `reasoning_effort` below high, from where on there is no limit. Cohere knows only on and
-off; the budgets are those that are usual elsewhere (pydantic-ai's ANTHROPIC_THINKING_BUDGET_MAP).
+off; the budgets are those that are usual elsewhere.
 """
 
 INPUT_TYPE = "search_document"
@@ -220,6 +223,14 @@ def _write_effort(out: Json, effort: Any) -> None:
         raise BadRequest(f"reasoning_effort: {effort!r} is none of none, {', '.join(THINKING_TOKENS)}, high, xhigh")
 
 
+def _write_thinking(out: Json, thinking: Any) -> None:
+    if is_ours(thinking):
+        sort = "disabled" if thinking["type"] == "disabled" else "enabled"
+        budget = thinking.get("budget_tokens")
+        thinking = {"type": sort} | ({} if budget is None else {"token_budget": budget})
+    out["thinking"] = thinking
+
+
 def _write_response_format(out: Json, form: Any) -> None:
     kind = form["type"]
     if kind == "json_schema":
@@ -245,6 +256,7 @@ _WRITERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "reasoning_effort": _write_effort,
         "response_format": _write_response_format,
         "stop": _write_stop,
+        "thinking": _write_thinking,
         "tools": _write_tools,
         "top_logprobs": _write_top_logprobs,
     }
@@ -335,10 +347,18 @@ def _read_tool_choice(body: Json, choice: Any) -> None:
 
 
 def _read_thinking(body: Json, thinking: Any) -> None:
+    budget = thinking.get("token_budget")
+    effort = next((effort for effort, tokens in THINKING_TOKENS.items() if tokens == budget), None)
     if thinking == {"type": "disabled"}:
         body["reasoning_effort"] = "none"
     elif thinking == {"type": "enabled"}:
         body["reasoning_effort"] = "high"
+    elif thinking == {"type": "enabled", "token_budget": budget}:
+        body |= (
+            {"thinking": {"type": "enabled", "budget_tokens": budget}}
+            if effort is None
+            else {"reasoning_effort": effort}
+        )
     else:
         body["thinking"] = thinking
 

@@ -19,6 +19,7 @@ from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import effort_of
 from .unsaid import Unsaid, refused
 
 __all__ = [
@@ -150,11 +151,10 @@ def write_chat(request: Request) -> Json:
                 out[name] = value
             elif value not in NEUTRAL[name]:
                 raise refused(name, "Gemini")
-        name = "reasoning_effort"
         own = given.get("generationConfig") or {}
-        effort = given.get(name)
-        if effort is not None and "thinkingConfig" not in own:
-            _write_effort(config, effort, request.model)
+        if "thinkingConfig" not in own:
+            name = "thinking"
+            _write_thinking(config, given, request.model)
         name = "max_tokens"
         limit = given.get("max_completion_tokens")
         limit = given.get("max_tokens") if limit is None else limit
@@ -175,7 +175,9 @@ def _restated(native: Json, request: Request) -> Json:
     return out
 
 
-_APART = frozenset({"generationConfig", "max_completion_tokens", "max_tokens", "messages", "reasoning_effort"})
+_APART = frozenset(
+    {"generationConfig", "max_completion_tokens", "max_tokens", "messages", "reasoning_effort", "thinking"}
+)
 
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -193,32 +195,45 @@ _NAMES: Mapping[str, str] = MappingProxyType(
 """OpenAI's parameters that Google only calls by another name."""
 
 
-def _write_effort(config: Json, effort: str, model: str) -> None:
+def _write_thinking(config: Json, given: Json, model: str) -> None:
+    thinking, effort = given.get("thinking"), given.get("reasoning_effort")
+    which = generation(model)
+    if thinking is None:
+        if effort is not None:
+            _write_effort(config, effort, model)
+    elif thinking["type"] == "disabled" or which is None or not (2, 5) <= which < (3, 0):
+        _write_effort(config, effort_of(thinking), model, "thinking")
+    else:
+        # Google calls it dynamic where the model decides.
+        config["thinkingConfig"] = {"includeThoughts": True, "thinkingBudget": thinking.get("budget_tokens", -1)}
+
+
+def _write_effort(config: Json, effort: str, model: str, name: str = "reasoning_effort") -> None:
     """`reasoning_effort` as the model takes it, and with it the wish to see what is thought."""
     if effort not in BUDGETS:
-        raise BadRequest(f"reasoning_effort: {effort!r} is none of {', '.join(BUDGETS)}")
+        raise BadRequest(f"{name}: {effort!r} is none of {', '.join(BUDGETS)}")
     which = generation(model)
     pro = "-pro" in model
     if which is not None and which < (2, 5):
         if effort != "none":
-            raise _unthinkable(f"{model} does not think; leave it out or name a newer model")
+            raise _unthinkable(name, f"{model} does not think; leave it out or name a newer model")
     elif which is not None and which < (3, 0):
         if effort == "none":
             if pro:
-                raise _unthinkable(f"{model} always thinks; ask for minimal")
+                raise _unthinkable(name, f"{model} always thinks; ask for minimal")
             config["thinkingConfig"] = {"thinkingBudget": 0}
         else:
             config["thinkingConfig"] = {"includeThoughts": True, "thinkingBudget": BUDGETS[effort]}
     elif effort == "none":
-        raise _unthinkable(f"{model} always thinks; ask for {'low' if pro else 'minimal'}")
+        raise _unthinkable(name, f"{model} always thinks; ask for {'low' if pro else 'minimal'}")
     else:
         # The scale of the larger models begins at low.
         level = "low" if pro and effort == "minimal" else effort
         config["thinkingConfig"] = {"includeThoughts": True, "thinkingLevel": level}
 
 
-def _unthinkable(reason: str) -> Unsaid:
-    return Unsaid(f"reasoning_effort: {reason}", "reasoning_effort")
+def _unthinkable(name: str, reason: str) -> Unsaid:
+    return Unsaid(f"{name}: {reason}", name)
 
 
 class _Turns:

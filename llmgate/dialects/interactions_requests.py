@@ -19,6 +19,7 @@ from .gemini_words import json_object
 from .interactions_words import kept_steps, read_steps, said, step_of_call
 from .openai_words import MADE_ID, Json, arguments_of, call_id
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import effort_of
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = ["FORMAT", "read_chat", "write_chat"]
@@ -227,11 +228,18 @@ def _write_tool_choice(out: Json, config: Json, choice: Any) -> None:
 _MODES: Mapping[str, str] = MappingProxyType({"auto": "auto", "none": "none", "required": "any"})
 
 
-def _write_effort(out: Json, config: Json, effort: Any) -> None:
+def _write_effort(out: Json, config: Json, effort: Any, name: str = "reasoning_effort") -> None:
+    if effort == "none":
+        raise Unsaid(f"{name}: a model that is asked so always thinks; ask for minimal", name)
     if effort not in LEVELS:
         raise BadRequest(f"reasoning_effort: {effort!r} is none of {', '.join(LEVELS)}")
     config["thinking_level"] = effort
     config["thinking_summaries"] = "auto"
+
+
+def _write_thinking(out: Json, config: Json, thinking: Any) -> None:
+    if "thinking_level" not in config:
+        _write_effort(out, config, effort_of(thinking), "thinking")
 
 
 def _write_response_format(out: Json, config: Json, form: Any) -> None:
@@ -269,6 +277,7 @@ _WRITERS: Mapping[str, Callable[[Json, Json, Any], None]] = MappingProxyType(
     {
         "modalities": _write_modalities,
         "reasoning_effort": _write_effort,
+        "thinking": _write_thinking,
         "response_format": _write_response_format,
         "service_tier": _write_service_tier,
         "system_instruction": _write_system,

@@ -14,6 +14,7 @@ from ..types.request import Request
 from .gemini_words import json_object
 from .openai_words import MADE_ID, Json, arguments_of, call_id
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import effort_of
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
 __all__ = [
@@ -212,6 +213,11 @@ def _write_effort(out: Json, effort: Any, given: Json) -> None:
         out["think"] = EFFORTS[effort]
 
 
+def _write_thinking(out: Json, thinking: Any, given: Json) -> None:
+    if given.get("think") is None and given.get("reasoning_effort") is None:
+        out["think"] = True if thinking["type"] == "adaptive" else EFFORTS[effort_of(thinking)]
+
+
 def _write_response_format(out: Json, form: Any, given: Json) -> None:
     kind = form["type"]
     if given.get("format") is not None or kind == "text":
@@ -242,6 +248,7 @@ _WRITERS: Mapping[str, Callable[[Json, Any, Json], None]] = MappingProxyType(
         "options": _leave,
         "reasoning_effort": _write_effort,
         "response_format": _write_response_format,
+        "thinking": _write_thinking,
         "tool_choice": _write_tool_choice,
         "tools": _write_tools,
     }
@@ -373,6 +380,8 @@ def _read_think(body: Json, think: Any) -> None:
         body["reasoning_effort"] = "none"
     elif think in ("low", "medium", "high"):
         body["reasoning_effort"] = think
+    elif think is True:
+        body["thinking"] = {"type": "adaptive"}
     else:
         body["think"] = think
 

@@ -14,6 +14,7 @@ from ..types.request import Request
 from .openai_words import Json, arguments_of
 from .responses_words import CALLS, KEPT, LOGPROBS, OF_CALLS, agree, kind_of, read_output
 from .shapes import MISSHAPEN, each, misshapen, restated
+from .thinking import effort_of
 from .unsaid import Unsaid, refused
 
 __all__ = ["FORMAT", "HINTS", "NEUTRAL", "read_chat", "write_chat"]
@@ -243,6 +244,10 @@ def _write_effort(out: Json, effort: Any) -> None:
     out["reasoning"] = {**(out.get("reasoning") or {}), "effort": effort}
 
 
+def _write_thinking(out: Json, thinking: Any) -> None:
+    out["reasoning"] = {"effort": effort_of(thinking)} | (out.get("reasoning") or {})
+
+
 def _write_limit(out: Json, limit: Any) -> None:
     out["max_output_tokens"] = limit
 
@@ -267,6 +272,7 @@ _WRITERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "tool_choice": _write_tool_choice,
         "response_format": _write_response_format,
         "verbosity": _write_verbosity,
+        "thinking": _write_thinking,
         "reasoning_effort": _write_effort,
         "max_tokens": _write_limit,
         "max_completion_tokens": _write_limit,

@@ -977,3 +977,39 @@ def test_no_sdk_repeats_what_costs_money() -> None:
     status, headers, _ = dialect.write_error(BudgetExceeded("x"))
 
     assert (400, "ServiceQuotaExceededException") == (status, headers["x-amzn-errortype"])
+
+
+def test_marks_of_the_prompt_cache_are_read_as_others_write_them() -> None:
+    """
+    A cache point is a mark on what stands before it, in a turn, a system message, a call, a result or a tool; written
+    again it is the cache point that it was. One that stands behind a block of Bedrock's own stays a block.
+    """
+    point: Json = {"cachePoint": {"type": "default"}}
+    hour: Json = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    data = {
+        "system": [{"text": "Be brief."}, point],
+        "messages": [
+            user([{"text": "a"}, point, {"text": "b"}, hour]),
+            {
+                "role": "assistant",
+                "content": [{"text": "c"}, point, {"toolUse": {"toolUseId": "t", "name": "f", "input": {}}}, point],
+            },
+            user([{"toolResult": {"toolUseId": "t", "content": [{"text": "d"}]}}, point, {"text": "e"}]),
+            user([{"guardContent": {"text": {"text": "f"}}}, point]),
+        ],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}, point]},
+    }
+    request = dialect.read_request("chat", data).but()
+    marked = [
+        part.get("cache_control")
+        for message in request.body["messages"]
+        for part in [message, *(message["content"] if isinstance(message["content"], list) else ())]
+    ]
+
+    assert {"type": "ephemeral"} == request.body["tools"][0]["cache_control"]
+    assert {"type": "ephemeral", "ttl": "1h"} in marked
+    assert 5 == len([mark for mark in marked if mark])
+    assert {"type": "ephemeral"} == request.body["messages"][2]["tool_calls"][0]["cache_control"]
+    again = json.loads(dialect.write_request(request.to("anthropic.claude-x"), PLAIN).body)
+    turns = [*data["messages"][:2], user([*data["messages"][2]["content"], *data["messages"][3]["content"]])]  # type: ignore[index]
+    assert data | {"messages": turns} == again

@@ -136,6 +136,21 @@ class TestAnthropic:
         assert "model" not in hosted
         assert "anthropic_version" not in at_home
 
+    def test_each_cloud_has_versions_of_its_own(self) -> None:
+        """
+        What a client of Google's names as the version is not told to Amazon; a version that is nobody's stands.
+        """
+        claude = "anthropic.claude-sonnet-4-5-v1:0"
+
+        at_amazons = sent(heard("anthropic_vertex").to(claude), "bedrock_invoke")[1]
+        assert "bedrock-2023-05-31" == at_amazons["anthropic_version"]
+        assert (
+            "2027"
+            == sent(heard("anthropic_vertex", anthropic_version="2027").to("m"), "anthropic_vertex")[1][
+                "anthropic_version"
+            ]
+        )
+
 
 class TestEmbeddings:
     """Where one verb has several forms, each goes to its own address."""
