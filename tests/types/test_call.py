@@ -10,7 +10,7 @@ import pytest
 
 from llmgate.runtime.virtual import VirtualRuntime
 from llmgate.types.call import Attempt, CacheControl, Call, Options, Trail
-from llmgate.types.deployment import CAPABILITIES, Deployment, Price
+from llmgate.types.deployment import Deployment, Price, ProviderCapability
 from llmgate.types.request import Message, Request
 
 HELLO = Request("chat", "", {"messages": [{"role": "user", "content": "hello"}]}, True, b"{}", "PUT", "/x")
@@ -125,7 +125,7 @@ class TestDeployment:
         The function that computes costs is nothing to look at.
         """
         assert "lambda" not in repr(Deployment("a", "a", "a", priced=lambda answer: None))
-        assert {"chat", "stream", "tools"} < CAPABILITIES
+        assert {"chat", "stream", "tools"} < {*ProviderCapability}
 
 
 class TestRequest:
