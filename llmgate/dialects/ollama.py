@@ -64,6 +64,8 @@ class Ollama(Dialect):
         verb = request.verb
         if verb == "request":
             return Written(request.method, request.path, request.encoded)
+        if verb not in PATHS:
+            raise BadRequest(f"{verb}: Ollama has only {', '.join(sorted(self.verbs))}; name another provider")
         path = quirks.paths.get(verb) or PATHS[verb]
         if verb == "models":
             return Written("GET", path)
