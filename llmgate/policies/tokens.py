@@ -52,6 +52,9 @@ LOOK = 200
 UNREAD: frozenset[Verb] = frozenset({"count_tokens", "models", *PINNED})
 """Verbs for which no model reads anything."""
 
+FILED: frozenset[Verb] = frozenset({"image", "transcribe", "video"})
+"""Verbs whose parameters may be files."""
+
 UNWRITTEN: frozenset[Verb] = frozenset({"embed", "moderate", "rerank", "video", *UNREAD})
 """Verbs for which no model writes tokens."""
 
@@ -91,11 +94,12 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
     if request.verb != "chat":
         if request.verb in UNREAD:
             return 0
-        for file in uploads_in(request.body) if b'"media_type"' in request.encoded else ():
-            size -= len(file["data"])
-            media += _weight_of(file)
+        if request.verb in FILED:
+            for file in uploads_in(request.body):
+                size -= len(file["data"])
+                media += _weight_of(file)
     # Whatever is no text says its type; most requests have nothing that does, and are not walked through.
-    if b'"type"' in request.encoded and (needs is None or "vision" in needs or "audio" in needs):
+    elif b'"type"' in request.encoded and (needs is None or "vision" in needs or "audio" in needs):
         for kind, data in _media(request):
             # Base64 is not read as text; only its weight is taken out, a link's few bytes do not matter.
             size -= data
