@@ -1,4 +1,4 @@
-"""Images, videos, speech, transcripts, rankings, judgements and counts through the whole house, to a server and back."""
+"""Images, videos, speech, transcripts, rankings, judgements and counts, through the whole house to a server and back."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class TestVideos:
 
     def test_are_looked_at_where_they_are_made(self, colour: Colour, server: ScriptedServer) -> None:
         """
-        With the key that began it, though another one stands first; under the same middleware, and never out of a cache.
+        With the key that began it, though another one stands first; under the same middleware, never out of a cache.
         """
         looks = [json_({"id": "v1", "status": status}) for status in ("in_progress", "in_progress", "completed")]
         server.answer(

@@ -2,8 +2,8 @@
 
 Our words for a ranking are Cohere's own (`query`, `documents`, `top_n`), so a request passes as it is.
 
-Sources, checked 2026-11-21: https://docs.cohere.com/reference/rerank, the types of the `cohere` package 7.3, and recorded
-answers.
+Sources, checked 2026-11-21: https://docs.cohere.com/reference/rerank, the types of the `cohere` package 7.3, and
+recorded answers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Counting, images and videos with Google's models.
 
-Images come from two sorts of models: Gemini draws within an answer of `generateContent`, Imagen by `:predict`. A video is a
-long-running operation; the Gemini API is asked for its name, Vertex AI by `:fetchPredictOperation`, and its file lies at
-an address, or in the operation itself. OpenAI's `n` and `seconds` are translated, `size` is refused by name: Google has
+Images come from two sorts of models: Gemini draws within an answer of `generateContent`, Imagen by `:predict`. A video
+is a long-running operation; the Gemini API is asked for its name, Vertex AI by `:fetchPredictOperation`, and its file
+lies at an address, or in the operation itself. OpenAI's `n` and `seconds` are translated, `size` is refused by name: Google has
 `aspect_ratio`. Everything else goes among the model's parameters as it is.
 
 Sources, checked 2026-11-21: the types of the `google-genai` package 3.4, https://ai.google.dev/api/tokens,

@@ -1,7 +1,7 @@
-"""The words that answers beside chat have in common, whoever gives them: images, videos, judgements, rankings, transcripts.
+"""The words that answers beside chat have in common: images, videos, judgements, rankings, transcripts.
 
-Most services write what OpenAI, Cohere or Jina wrote first, under the same names or nearly so. What says the same is read as
-the same, and a count that was not sent stays None.
+Most services write what OpenAI, Cohere or Jina wrote first, under the same names or nearly so. What says the same is
+read as the same, and a count that was not sent stays None.
 
 Sources, checked 2026-11-21: the types of the packages openai 3.52, cohere 7.3 and mistralai 3.7,
 https://docs.x.ai/developers/model-capabilities, https://openrouter.ai/docs/api_reference/videos, and recorded answers.
@@ -100,7 +100,7 @@ def read_images(request: Request, data: Json) -> Images:
 
 
 def _drawn(data: Json) -> Usage:
-    """The counts, with those of images apart. What the output of this API holds is images, where nobody says otherwise."""
+    """The counts, with those of images apart. The output of this API is images, where nobody says otherwise."""
     usage = _usage(data)
     counts = data.get("usage") or {}
     read, written = counts.get("input_tokens_details") or {}, counts.get("output_tokens_details") or {}

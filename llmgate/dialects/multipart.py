@@ -30,7 +30,7 @@ def write_form(fields: Iterable[tuple[str, Any]]) -> tuple[str, bytes]:
 
     Args:
         fields: Names and values in order. A file is as in `types/uploads.py`; a list becomes a field for each item, an
-            object a field for each key (`timestamp_granularities[]`, `chunking_strategy[type]`), as OpenAI's SDK has them.
+            object a field for each key (`timestamp_granularities[]`, `chunking_strategy[type]`), as OpenAI's SDK does.
 
     Raises:
         BadRequest: If the data of a file is not base64.

@@ -47,7 +47,8 @@ VERBS: frozenset[Verb] = frozenset(
 
 NEEDED: Mapping[Verb, str] = MappingProxyType(
     {
-        "image": "prompt", "video": "prompt", "moderate": "input", "rerank": "query", "transcribe": "file", "speak": "input",
+        "image": "prompt", "video": "prompt", "moderate": "input", "rerank": "query", "transcribe": "file",
+        "speak": "input",
     }
 )  # fmt: skip
 """The key without which a request of the verb is none."""

@@ -45,7 +45,7 @@ def write_answer(answer: Answer) -> Json:
 
 
 def write_body(request: Request, answer: Answer) -> tuple[str, bytes]:
-    """The body of an answer and its media type, for a server of OpenAI's kind: bytes, text or JSON, as it was asked for."""
+    """The media type and the body of an answer, as a server of OpenAI's kind sends it: bytes, text or JSON."""
     if isinstance(answer, Binary):
         return answer.media_type or "application/octet-stream", answer.content
     form = str(request.body.get("response_format")) if isinstance(request.body, dict) else ""

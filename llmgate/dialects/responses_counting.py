@@ -1,6 +1,7 @@
 """Counting the tokens of a chat, as OpenAI's Responses count them: a request that is counted instead of answered.
 
-Source, checked 2026-11-21: the types of the `openai` package 3.52, https://platform.openai.com/docs/api-reference/responses.
+Sources, checked 2026-11-21: the types of the `openai` package 3.52,
+https://platform.openai.com/docs/api-reference/responses.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PASSING = frozenset(
         "rate_limited", "stream_interrupted", "upstream_error", "upstream_timeout",
     }
 )  # fmt: skip
-"""Kinds of errors after which another look makes sense: the video is being made, whoever could not be asked about it."""
+"""Kinds of errors after which another look makes sense: the video is being made, whoever could not be asked."""
 
 
 class _Job:

@@ -45,7 +45,7 @@ def _heard(file: object, params: dict[str, Any]) -> dict[str, Any]:
 
 
 class MediaFace:
-    """The verbs beside chat for plain threads. The keywords of each are the upstream's, and the options of `Face.chat`."""
+    """The verbs beside chat for plain threads. The keywords are the upstream's, and the options of `Face.chat`."""
 
     if TYPE_CHECKING:
         _door: Door
@@ -57,8 +57,9 @@ class MediaFace:
         Make images.
 
         Args:
-            **params: OpenAI's parameters of images (`n`, `size`, …). With `image`, `images` or `mask` an image is changed
-                rather than made anew: a file (bytes, a path object, or name and bytes), or what the upstream takes.
+            **params: OpenAI's parameters of images (`n`, `size`, …). With `image`, `images` or `mask` an image is
+                changed rather than made anew: a file (bytes, a path object, or name and bytes), or what the upstream
+                takes.
         """
         asked = options(params, self._door.scope)
         request = drive(_accepted(self._door.blocking, "image", {"prompt": prompt, **params}))
@@ -111,8 +112,8 @@ class MediaFace:
         Args:
             file: Its bytes, its path, or its name with its bytes and, if you like, its media type. None where another
                 parameter says which one (`file_url`).
-            **params: OpenAI's parameters of transcriptions (`language`, `response_format`, …), and `translate=True` for a
-                translation into English.
+            **params: OpenAI's parameters of transcriptions (`language`, `response_format`, …), and `translate=True`
+                for a translation into English.
         """
         asked = options(params, self._door.scope)
         request = drive(_accepted(self._door.blocking, "transcribe", _heard(file, params)))

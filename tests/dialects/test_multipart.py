@@ -178,7 +178,7 @@ RECORDED = [
 @pytest.mark.parametrize("record", corpus.params(RECORDED))
 def test_recorded_forms_are_read(record: corpus.Record) -> None:
     """
-    Forms that others sent have their fields and one file. Only its bytes are not as they were: the records hold them as text.
+    Forms that others sent have their fields and one file. Its bytes alone are not as they were: the records hold text.
     """
     content_type = next(value for name, value in record["request_headers"].items() if name.lower() == "content-type")
     form = read_form(content_type, record["request_body"].encode())

@@ -169,7 +169,7 @@ class TestRequests:
 class TestAnswers:
     def test_images_are_bytes_or_addresses(self) -> None:
         """
-        Base64, with the head of an address or without, becomes bytes; what sort they are the upstream says, or they themselves.
+        Base64, with the head of an address or without, becomes bytes; what they are the upstream says, or they do.
         """
         data = base64.b64encode(PNG).decode()
         images = read(
@@ -305,7 +305,7 @@ class TestAnswers:
     )
     def test_rankings_hold_the_documents(self, data: Any) -> None:
         """
-        In the upstream's order, with the documents as they were asked about, whoever wrote it: Jina, Voyage, Hugging Face.
+        In the upstream's order, with the documents as they were asked about, as Jina, Voyage and Hugging Face write it.
         """
         assert [Ranked(1, 0.9, "b"), Ranked(0, 0.0, "a")] == [*read("rerank", dumps(data), documents=["a", "b"])]
 
