@@ -1,36 +1,20 @@
-"""How a callable answers a call: it is run, what it gives is read, and its exceptions are told apart."""
+"""How a callable answers a call: it is run, and what it gives is read."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
-from ..dialects import dialect_named
-from ..errors import ConnectionFailed, GatewayError, UpstreamError, UpstreamTimeout
+from ..errors import GatewayError
 from ..policies.timers import Timers
 from ..runtime.callables import Items, Stopped, called, iterated
 from ..types.call import Call
-from ..types.redact import redacted
 from ..types.reply import Reply
 from ..types.response import Answer, Chunk
-from ..types.wire import dumps
 from .base import timers_of
+from .exceptions import classified
 
-__all__ = ["FunctionFailed", "Reading", "classified", "reply_from", "stand_in", "stood_for"]
-
-
-class FunctionFailed(UpstreamError):
-    """
-    A function raised something that says nothing about retrying; the exception itself is the cause.
-
-    Most likely the same arguments will raise it again; another function may take them.
-    """
-
-    outcome = "request"
-    again = False
-    kind = "function_failed"
-    status = 500
+__all__ = ["Reading", "reply_from"]
 
 
 class Reading(Protocol):
@@ -52,77 +36,6 @@ class Reading(Protocol):
     def pieces(self, item: Any) -> Sequence[Chunk]:
         """The pieces that an item stands for; none if it says nothing."""
         ...
-
-
-TIMEOUTS = frozenset({"APITimeoutError", "Timeout", "TimeoutError", "TimeoutException"})
-CONNECTIONS = frozenset({"APIConnectionError", "ClientConnectionError", "ConnectionError", "TransportError"})
-"""What HTTP libraries and SDKs call such errors, where they do not derive from the standard ones."""
-
-
-def classified(error: Exception) -> GatewayError:
-    """
-    What an exception of somebody else's code means; one of ours means itself.
-
-    The SDKs' errors carry the upstream's status and body, and are read as the upstream's own would be. Time-outs and
-    lost connections are told by their base classes, or by the names of them.
-    """
-    if isinstance(error, GatewayError):
-        return error
-    status = _status(error)
-    if status is not None:
-        return dialect_named("openai_chat").read_error(status, _headers(error), _body(error))
-    said = redacted(f"{type(error).__name__}: {error}")
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if names & TIMEOUTS:
-        return UpstreamTimeout(said, timer="function")
-    if names & CONNECTIONS:
-        return ConnectionFailed(said)
-    return FunctionFailed(said)
-
-
-def stand_in(error: Exception) -> GatewayError:
-    """An error that means what an exception means and gives it back in the end, as it was."""
-    meant = classified(error)
-    if meant is error:
-        # The call's attempts are written into its errors; those of this one are another call's.
-        meant = copy.copy(meant)
-    meant.__dict__[STANDS_IN] = True
-    return meant
-
-
-def stood_for(error: GatewayError) -> BaseException:
-    """The exception that an error stands in for; itself, if it does not."""
-    cause = error.__cause__
-    return cause if cause is not None and STANDS_IN in error.__dict__ else error
-
-
-STANDS_IN = "stands_in"
-
-
-def _status(error: Exception) -> int | None:
-    for source in (error, getattr(error, "response", None)):
-        for name in ("status_code", "status", "code"):
-            status = getattr(source, name, None)
-            if isinstance(status, int) and 400 <= status < 600:
-                return status
-    return None
-
-
-def _headers(error: Exception) -> dict[str, str]:
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    if not isinstance(headers, Mapping):
-        return {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}
-
-
-def _body(error: Exception) -> bytes:
-    """The upstream's words, as the SDK kept them: all of its answer, or the inner part, or only a sentence."""
-    body = getattr(error, "body", None)
-    said = body if isinstance(body, dict) else {"message": str(error)}
-    try:
-        return dumps(said if "error" in said else {"error": said})
-    except (TypeError, ValueError):
-        return dumps({"error": {"message": str(error)}})
 
 
 async def reply_from(

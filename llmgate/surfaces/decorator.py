@@ -95,7 +95,9 @@ class Wrap:
                 are known to pass. False for none.
             rate_limit: `60/min`, or the options of `RateLimit`; besides the gateway's own.
             timeout: For the whole call, attempts and waits together; or the options of `Timeouts`.
-            circuit_breaker: False for none, or the options of `CircuitBreaker`.
+            circuit_breaker: False for none, or the options of `CircuitBreaker`. With it any exception counts that does not
+                speak of the arguments or the code, as ValueError and TypeError do; without it only those that are known
+                to be an upstream's.
             fallback: Functions that are asked in turn when this one fails, with the same arguments. They may be of
                 another kind.
             tenant: On whose behalf; or a function of the arguments that tells it.

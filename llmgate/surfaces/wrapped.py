@@ -15,7 +15,8 @@ from ..config.building import Pipeline
 from ..errors import GatewayError
 from ..middleware.attempts import Attempts, Candidate, Route
 from ..middleware.cache import Cache
-from ..providers.asking import FunctionFailed, reply_from, stand_in, stood_for
+from ..providers.asking import reply_from
+from ..providers.exceptions import FunctionFailed, stand_in, stood_for
 from ..runtime.callables import Kind, kind_of
 from ..runtime.drive import drive
 from ..runtime.edge import Door
@@ -41,6 +42,12 @@ INVOCATION = "invocation"
 """Under this name a call's trail carries the arguments of the wrapped function, which need not be JSON."""
 
 UNKEPT = CacheControl(read=False, write=False)
+
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, NotImplementedError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""Exceptions that speak of the arguments or of the code. Whatever they befall, nobody needs a rest from it."""
 
 
 class _Turned(BaseException):
@@ -165,8 +172,14 @@ class Wrapped:
 
     def _meaning(self, error: Exception) -> GatewayError:
         meant = stand_in(error)
-        # Whoever asks for retries asks for them after any exception.
-        return _FailedOnce.of(meant) if self._options.retried and type(meant) is FunctionFailed else meant
+        if type(meant) is FunctionFailed:
+            options = self._options
+            if options.retried:
+                # Whoever asks for retries asks for them after any exception.
+                meant.__dict__.update(outcome="transient", again=True)
+            if options.breaker is not None and not isinstance(error, FAULTS):
+                meant.__dict__.update(blame=True)
+        return meant
 
     # Its calls.
 
@@ -309,19 +322,6 @@ class Wrapped:
             logger.warning(
                 "results of %s are not kept: of its arguments %s; give the decorator a key", self._name, error
             )
-
-
-class _FailedOnce(FunctionFailed):
-    """The same failure, where the caller asked for retries."""
-
-    outcome = "transient"
-    again = True
-
-    @classmethod
-    def of(cls, error: GatewayError) -> _FailedOnce:
-        failed = cls(error.message)
-        failed.__dict__.update(error.__dict__)
-        return failed
 
 
 class _Values:

@@ -35,7 +35,7 @@ from llmgate import (
     UpstreamTimeout,
     Usage,
 )
-from llmgate.providers.asking import FunctionFailed, classified
+from llmgate.providers.exceptions import FunctionFailed, classified
 from llmgate.testing import ScriptedServer, anthropic_message, anthropic_stream, chat, embeddings, error, stream
 from llmgate.types.response import Choice, Chunk
 

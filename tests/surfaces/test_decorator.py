@@ -1102,11 +1102,11 @@ class TestOptions:
         """
         After so many failures in a row the function rests; with circuit_breaker=False it never does.
         """
-        calls = Calls(*(ValueError() for _ in range(50)))
+        calls = Calls(*(RuntimeError() for _ in range(50)))
         options = {"threshold": 2, "timeout": "1h"}
         resting = gateway.wrap(circuit_breaker=options)(calls.next)
         for _ in range(2):
-            with pytest.raises(ValueError):
+            with pytest.raises(RuntimeError):
                 resting()
         with pytest.raises(CircuitOpen):
             resting()
@@ -1114,8 +1114,38 @@ class TestOptions:
 
         tireless = gateway.wrap(circuit_breaker=False)(calls.next)
         for _ in range(20):
-            with pytest.raises(ValueError):
+            with pytest.raises(RuntimeError):
                 tireless()
+
+    @pytest.mark.parametrize("options", [{}, {"circuit_breaker": {"threshold": 2, "timeout": "1h"}}], ids=["", "own"])
+    @pytest.mark.parametrize("error", [ValueError(), KeyError("x"), TypeError(), AssertionError()], ids=repr)
+    def test_a_wrong_argument_opens_no_circuit(
+        self, gateway: Gateway, error: Exception, options: dict[str, Any]
+    ) -> None:
+        """
+        What speaks of the arguments or of the code opens no circuit, not even one that was asked for.
+        """
+        calls = Calls(*[error] * 20)
+        wrapped = gateway.wrap(**options)(calls.next)
+
+        for _ in range(20):
+            with pytest.raises(type(error)):
+                wrapped()
+        assert "ok" == gateway.wrap(**options)(lambda: "ok")()
+
+    def test_an_upstreams_failures_open_the_circuit(self, gateway: Gateway) -> None:
+        """
+        Without a breaker of its own a function rests after failures that its upstream is to blame for, and after no others.
+        """
+        calls = Calls(*[RuntimeError()] * 9, *[ConnectionResetError()] * 9)
+        wrapped = gateway.wrap(retry=False)(calls.next)
+        seen = []
+        for _ in range(20):
+            with pytest.raises((RuntimeError, ConnectionResetError, CircuitOpen)) as raised:
+                wrapped()
+            seen.append(raised.type)
+
+        assert [RuntimeError] * 9 + [ConnectionResetError] * 5 + [CircuitOpen] * 6 == seen
 
     def test_functions_do_not_share_a_breaker(self, gateway: Gateway) -> None:
         """
