@@ -96,8 +96,6 @@ def read(asked: Asked, words: Spoken, dialect: Dialect) -> Request:
             raise BadRequest(f"the body is not JSON: {error}") from None
     if isinstance(data, dict):
         # What the format says in the address or in a header is told with the rest.
-        if words.model and not data.get("model"):
-            data["model"] = words.model
         if words.streams:
             data["stream"] = True
         if words.dialect.startswith("anthropic") and (betas := asked.header(b"anthropic-beta")):

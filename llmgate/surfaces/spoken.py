@@ -58,6 +58,7 @@ FORMS: Mapping[str, Form | None] = MappingProxyType(
         "POST messages/count_tokens": Form("anthropic_messages", "count_tokens", "/messages/count_tokens"),
         "POST :generateContent": Form("gemini", "chat", ":generateContent"),
         "POST :streamGenerateContent": Form("gemini", "chat", ":streamGenerateContent", True),
+        "POST :embedContent": Form("gemini", "embed", ":embedContent"),
         "POST :batchEmbedContents": Form("gemini", "embed", ":batchEmbedContents"),
         "POST :countTokens": Form("gemini", "count_tokens", ":countTokens"),
         "GET v1beta/models": Form("gemini", "models", "/models"),

@@ -9,7 +9,16 @@ from typing import Any
 import openai
 import pytest
 
-from llmgate.testing import ScriptedServer, anthropic_message, anthropic_stream, chat, http_response, stream
+from llmgate.testing import (
+    Hang,
+    ScriptedServer,
+    anthropic_message,
+    anthropic_stream,
+    chat,
+    embeddings,
+    http_response,
+    stream,
+)
 from tests.conftest import Colour
 from tests.surfaces.sdks import HELLO, KEY, anthropic_on, client_of, config, openai_on
 
@@ -98,6 +107,19 @@ class TestMedia:
         assert [] == server.requests
 
 
+def test_one_vector_for_one_text(colour: Colour, server: ScriptedServer) -> None:
+    """
+    Google has an address for a single text, and another answer there.
+    """
+    server.answer(embeddings([[0.5, 1.0]]))
+    client = client_of(colour, colour.gateway(config(server)))
+    body = {"content": {"parts": [{"text": "hello"}]}}
+
+    answer = colour.do(client.post("http://llmgate/v1beta/models/fast:embedContent", json=body))
+
+    assert {"embedding": {"values": [0.5, 1.0]}} == answer.json()
+
+
 class TestCounts:
     def test_anthropics(self, colour: Colour, server: ScriptedServer) -> None:
         """
@@ -174,6 +196,63 @@ class TestVertex:
         answer = colour.do(client.post(f"http://llmgate{self.BASE}/google/models/fast:generateContent", json=body))
 
         assert "hi" == answer.json()["candidates"][0]["content"]["parts"][0]["text"]
+
+
+def test_an_answer_that_cannot_be_written_is_closed(colour: Colour, server: ScriptedServer) -> None:
+    """
+    A body that only its own upstream understands passes through; where somebody may have changed the answer it cannot be
+    written any more, and the upstream is let go.
+    """
+
+    async def looking(call: Any, call_next: Any) -> Any:
+        reply = await call_next(call)
+        reply.through(lambda chunks: chunks)
+        return reply
+
+    server.always(stream(["h"], cut_after=1, ending=Hang()))
+    body = {"model": "gpt-x", "messages": "no list", "stream": True}
+    client = client_of(colour, colour.gateway(middleware=[looking]))
+
+    answer = colour.do(client.post(f"{server.base_url}/chat/completions", json=body))
+
+    assert (400, "messages must be a list") == (answer.status_code, answer.json()["error"]["message"])
+    assert server.wait_closed(1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/v1beta/models/nobody:generateContent", {"contents": []}, "application/json; charset=UTF-8"),
+        ("/api/chat", {"model": "nobody", "messages": HELLO}, "application/json"),
+        ("/v2/chat", {"model": "nobody", "messages": HELLO}, "application/json"),
+    ],
+)
+def test_nobody_is_asked_to_try_again(colour: Colour, path: str, body: Any, said: str) -> None:
+    """
+    Every refusal says that trying again is of no use, in every format.
+    """
+    client = client_of(colour, colour.gateway())
+
+    answer = colour.do(client.post(f"http://llmgate{path}", json=body))
+
+    assert (404, "false", said) == (
+        answer.status_code,
+        answer.headers["x-should-retry"],
+        answer.headers["content-type"],
+    )
+
+
+def test_lines_are_announced_as_lines(colour: Colour, server: ScriptedServer) -> None:
+    """
+    Ollama streams lines of JSON, and no events.
+    """
+    server.answer(stream(["h", "i"]))
+    client = client_of(colour, colour.gateway(config(server)))
+
+    answer = colour.do(client.post("http://llmgate/api/chat", json={"model": "fast", "messages": HELLO}))
+
+    assert "application/x-ndjson" == answer.headers["content-type"]
+    assert "hi" == "".join(json.loads(line)["message"]["content"] for line in answer.text.splitlines())
 
 
 def test_streams_within_one_format_are_the_upstreams_bytes(colour: Colour, server: ScriptedServer) -> None:

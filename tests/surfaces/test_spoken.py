@@ -38,6 +38,7 @@ ANTHROPIC = {b"anthropic-version": b"2023-06-01"}
         ("POST /v1beta/models/openai/gpt-4o:generateContent", Spoken("gemini", "chat", "/v1beta", "openai/gpt-4o")),
         ("POST /v1beta/models/f/a/models/l:generateContent", Spoken("gemini", "chat", "/v1beta", "f/a/models/l")),
         ("POST /v1beta/tunedModels/t:generateContent", Spoken("gemini", "chat", "/v1beta", "tunedModels/t")),
+        ("POST /v1beta/models/g:embedContent", Spoken("gemini", "embed", "/v1beta", "g")),
         ("POST /v1beta/models/g:batchEmbedContents", Spoken("gemini", "embed", "/v1beta", "g")),
         ("POST /v1beta/models/g:countTokens", Spoken("gemini", "count_tokens", "/v1beta", "g")),
         (

@@ -487,6 +487,15 @@ class TestClients:
 
             assert client.timeout == httpx2.Timeout(None)
 
+    def test_knows_prices_before_the_first_answer(self) -> None:
+        """
+        The list of prices takes its time to load, and no answer waits for it.
+        """
+        with Gateway() as gateway:
+            gateway.transport()
+
+            assert gateway._current().prices.loaded
+
     def test_closing_a_client_leaves_the_gateway_open(self, colour: Colour, server: ScriptedServer) -> None:
         """
         Two clients share one gateway, and neither closes it.
@@ -570,15 +579,16 @@ class TestClients:
         assert 1 == len(said)
         assert "gateway.aio" in said[0]
 
-    def test_programming_errors_pass_through(self, colour: Colour, server: ScriptedServer) -> None:
+    @pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), ConfigError("a client that cannot be used")], ids=repr)
+    def test_programming_errors_pass_through(self, colour: Colour, server: ScriptedServer, bug: Exception) -> None:
         """
-        A bug in somebody's middleware is no answer of any upstream.
+        A bug in somebody's middleware, or in the configuration, is no answer of any upstream.
         """
 
         async def buggy(call: Any, call_next: Any) -> Any:
-            raise ZeroDivisionError("a bug")
+            raise bug
 
         client = openai_on(colour, colour.gateway(config(server), middleware=[buggy]))
 
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(type(bug)):
             colour.do(client.chat.completions.create(model="fast", messages=HELLO))

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from llmgate import Gateway
+from llmgate import Gateway, OpenAICompatible
 from llmgate.middleware.attempts import Route
 from llmgate.providers.own import OwnUpstream
 from llmgate.testing import Close, Pause, ScriptedServer, chat, error, http_response, models, raw, stream
@@ -34,7 +34,7 @@ class TestOwnUpstream:
             api_key=OWN_KEY,
             organization="org-1",
             default_query={"api-version": "2026-01-01"},
-            default_headers={"x-mine": "yes"},
+            default_headers={"x-mine": "yes", "x-llmgate-tenant": "acme"},
         )
 
         answer = create(colour, client, temperature=0.5)
@@ -51,6 +51,7 @@ class TestOwnUpstream:
         )
         assert sent.headers["user-agent"].startswith(("OpenAI/Python", "AsyncOpenAI/Python"))
         assert len(sent.raw_headers) == len({name.lower() for name, _ in sent.raw_headers})
+        assert not any("llmgate" in name for name in sent.headers)
 
     def test_streams(self, colour: Colour, server: ScriptedServer) -> None:
         """
@@ -251,6 +252,15 @@ class TestUnread:
         assert b"\x00binary\r\n--x" in server.requests[0].body
         assert server.requests[0].headers["content-type"].startswith("multipart/form-data; boundary=")
 
+    def test_comes_unpacked(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        An upstream that packs its answer, asked or not, is unpacked once.
+        """
+        server.answer(http_response(200, {"id": "f", "object": "file"}, gzip=True))
+        client = openai_on(colour, colour.gateway(), server.base_url, api_key=OWN_KEY)
+
+        assert "f" == colour.do(client.files.retrieve("f")).id
+
     def test_downloads_come_as_they_come(self, colour: Colour, server: ScriptedServer) -> None:
         """
         The first bytes of a download are there before the last were sent.
@@ -290,14 +300,20 @@ class TestUnread:
         """
         A client of the gateway itself says to whom; what it does not say is asked for.
         """
-        server.answer(http_response(200, {"id": "f", "object": "file"}))
-        client = openai_on(colour, colour.gateway(config(server)))
+        server.always(http_response(200, {"id": "f", "object": "file"}))
+        deep = {"kind": "openai-compatible", "base_url": f"{server.origin}/openai/v1", "api_key": KEY}
+        gateway = colour.gateway(config(server) | {"providers": config(server)["providers"] | {"deep": deep}})
+        client = openai_on(colour, gateway)
 
-        colour.do(client.files.retrieve("f", extra_headers={"x-llmgate-route": "up"}))
+        for name in ("up", "deep"):
+            colour.do(client.files.retrieve("f", extra_headers={"x-llmgate-route": name}))
         with pytest.raises(openai.NotFoundError, match="x-llmgate-route"):
             colour.do(client.files.retrieve("f"))
+        named = {"x-llmgate-route": "up"}
+        colour.do(client.files.create(file=("a.jsonl", b"{}"), purpose="batch", extra_headers=named))
 
-        assert ["/v1/files/f"] == [request.path for request in server.requests]
+        assert ["/v1/files/f", "/openai/v1/files/f", "/v1/files"] == [request.path for request in server.requests]
+        assert server.requests[2].headers["content-type"].startswith("multipart/form-data; boundary=")
 
     def test_refuses_with_the_upstreams_status(self, colour: Colour, server: ScriptedServer) -> None:
         """
@@ -375,6 +391,22 @@ class TestConfiguredProvider:
 
         assert "up/gpt-x" == answer.headers["x-llmgate-deployment"]
         assert f"Bearer {KEY}" == server.requests[0].headers["authorization"]
+
+    def test_may_come_later(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        A provider that is registered while a client is at work answers it from then on.
+        """
+        server.always(chat("hi"))
+        gateway = colour.gateway()
+        client = openai_on(colour, gateway, server.base_url, api_key=OWN_KEY)
+
+        create(colour, client)
+        gateway.register(OpenAICompatible(name="up", base_url=server.base_url, api_key=KEY))
+        create(colour, client)
+
+        assert [f"Bearer {OWN_KEY}", f"Bearer {KEY}"] == [
+            request.headers["authorization"] for request in server.requests
+        ]
 
     def test_of_several_the_one_with_the_base_path(self, colour: Colour, server: ScriptedServer) -> None:
         """
