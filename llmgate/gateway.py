@@ -10,11 +10,10 @@ from __future__ import annotations
 import _thread
 import asyncio
 import os
-import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -152,7 +151,7 @@ class Gateway(Face):
                     self._rebuild()
         return self._pipeline
 
-    async def _open(self, call: Call, handler: Handler | None = None) -> Reply:
+    def _open(self, call: Call, handler: Handler | None = None) -> Awaitable[Reply]:
         """Answer a call: by its route, or with a handler and a way of its own."""
         if self._closing:
             raise GatewayClosed(f"the gateway is {self._closing}; make a new one")
@@ -160,9 +159,8 @@ class Gateway(Face):
         pipeline.start(self._blocking)
         if self._dropped:
             self._settle_dropped()
-        reply = await pipeline.open(call, handler)
-        reply.later = self._later
-        return reply
+        call.trail.later = self._later
+        return pipeline.open(call, handler)
 
     def _later(self, settle: Callable[[], None]) -> None:
         """
@@ -526,5 +524,5 @@ def _http_options(settings: Settings) -> HTTPOptions:
 
 
 def _inside_loop() -> bool:
-    running: Callable[[], Any] | None = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
-    return running is not None and running() is not None
+    # The public way to ask raises where there is none, and that is what every call of plain code finds.
+    return asyncio._get_running_loop() is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -171,10 +171,10 @@ class Pipeline:
         then waits until nothing is in flight overlooks nobody.
         """
 
-        async def admitted(call: Call) -> Reply:
+        def admitted(call: Call) -> Awaitable[Reply]:
             if self._stopped:
                 raise GatewayClosed("the gateway is closing; make a new one")
-            return await call_next(call)
+            return call_next(call)
 
         return admitted
 
@@ -402,7 +402,7 @@ class Pipeline:
         self.breakers.pop(name, None)
         self._own_limiters.pop(name, None)
 
-    async def open(self, call: Call, handler: Handler | None = None) -> Reply:
+    def open(self, call: Call, handler: Handler | None = None) -> Awaitable[Reply]:
         """
         Answer a call by its route, or the way it has already.
 
@@ -413,7 +413,7 @@ class Pipeline:
             raise DeadlineExceeded("the call was given no time; its timeout must be more than 0")
         call.way = way = call.way or self.resolve(call)
         call.fingerprint = way.fingerprint
-        return await (handler or self.handler)(call)
+        return (handler or self.handler)(call)
 
     # Providers that come and go.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from ..policies.window import SlidingWindow
 from ..types.call import Call, Handler
 from ..types.reply import Outcome, Reply
 from ..types.units import Duration, Rate
-from .base import Middleware, attended
+from .base import Middleware
 
 __all__ = ["RateLimit", "amounts_of", "limited"]
 
@@ -153,38 +154,38 @@ ONE_EACH: Mapping[str, float] = MappingProxyType({"requests": 1.0, SLOTS: 1.0})
 
 
 def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: Outputs) -> Handler:
-    key_of = {"tenant": _tenant, "route": _route}.get(per, _tenant)
     names = frozenset(limiter.dimensions)
+    per_route = per == "route"
 
     async def held(call: Call) -> Reply:
-        now = call.runtime.now
         amounts = amounts_of(call, outputs, names)
-        ticket = limiter.submit(now(), amounts, tenant=key_of(call), deadline=call.deadline, wait=wait)
+        key = call.route if per_route else call.options.tenant
+        ticket = limiter.submit(call.runtime.now(), amounts, tenant=key, deadline=call.deadline, wait=wait)
         if ticket.state is not GRANTED:
             await _granted(call, ticket, per)
-        sent = call.trail.sent
-
-        def tell(outcome: Outcome) -> None:
-            moment = now()
-            usage = outcome.usage
-            if usage is not None and usage.output_tokens and outcome.name == "ok":
-                # An answer out of the cache wrote nothing, and tells nothing of how long answers are.
-                outputs.record(usage.output_tokens)
-            freed = limiter.settle(moment, ticket, _used(outcome, amounts, call.trail.sent > sent))
-            if freed:
-                ring(limiter, moment, freed)
-
-        return await attended(call_next(call), tell)
+        trail = call.trail
+        settle = partial(_settle, call, limiter, ticket, outputs, trail.sent)
+        try:
+            reply = await call_next(call)
+        except BaseException as error:
+            settle(Outcome.of(error))
+            raise
+        reply.on_end(settle, trail.later)
+        return reply
 
     return held
 
 
-def _tenant(call: Call) -> str:
-    return call.options.tenant
-
-
-def _route(call: Call) -> str:
-    return call.route
+def _settle(call: Call, limiter: Limiter, ticket: Ticket, outputs: Outputs, sent: int, outcome: Outcome) -> None:
+    """Tell what was used, and ring whom that lets through. `sent` are the attempts that were made before."""
+    usage = outcome.usage
+    if usage is not None and usage.output_tokens and outcome.name == "ok":
+        # An answer out of the cache wrote nothing, and tells nothing of how long answers are.
+        outputs.record(usage.output_tokens)
+    now = call.runtime.now()
+    freed = limiter.settle(now, ticket, _used(outcome, ticket.amounts, call.trail.sent > sent))
+    if freed:
+        ring(limiter, now, freed)
 
 
 NOTHING_USED: Mapping[str, float] = MappingProxyType({"requests": 1.0, "tokens": 0.0, SLOTS: 0.0})

@@ -28,6 +28,8 @@ BYTES_PER_TOKEN = 3.2
 MARGIN = 1.1
 """On top: chat templates add tokens that are nowhere in the JSON."""
 
+TOKENS_PER_BYTE = MARGIN / BYTES_PER_TOKEN
+
 IMAGE_TOKENS = 1_600
 """An image at the size to which Anthropic scales larger ones (pixels / 750); OpenAI's tiles come to 765 to 1 445."""
 
@@ -107,7 +109,7 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
                 media += IMAGE_TOKENS
             else:
                 media += math.ceil(data / (MEDIA_BYTES_PER_TOKEN if kind in _AUDIO else FILE_BYTES_PER_TOKEN))
-    return math.ceil(max(size, 0) * (MARGIN / BYTES_PER_TOKEN)) + media
+    return math.ceil(max(size, 0) * TOKENS_PER_BYTE) + media
 
 
 def _weight_of(file: Mapping[str, str]) -> int:
@@ -128,7 +130,7 @@ def output_limit(request: Request) -> int | None:
         return None
     for name in _LIMITS:
         limit = body.get(name)
-        if _is_count(limit):
+        if limit is not None and _is_count(limit):
             choices = body.get("n")
             return limit * choices if _is_count(choices) else limit
     return None

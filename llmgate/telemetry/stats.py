@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..errors import GatewayError
 from ..policies.percentiles import Percentiles
@@ -67,24 +68,19 @@ class CallStats:
             try:
                 reply = await call_next(call)
             except BaseException as error:
-                self._end(call, Outcome.of(error), None, None)
+                self._end(call, None, None, Outcome.of(error))
                 raise
-            ready_s = call.runtime.now() - call.started
             # Not the reply itself: it would hold itself, and one that is dropped would not be gone at once.
-            cached = reply.cached
-
-            def settle(outcome: Outcome) -> None:
-                self._end(call, outcome, cached, ready_s)
-
-            reply.on_end(settle)
+            settle = partial(self._end, call, reply.cached, call.runtime.now() - call.started)
+            reply.on_end(settle, call.trail.later)
             return reply
 
         return counted
 
-    def _end(self, call: Call, outcome: Outcome, cached: str | None, ready_s: float | None) -> None:
+    def _end(self, call: Call, cached: str | None, ready_s: float | None, outcome: Outcome) -> None:
         total_s = call.runtime.now() - call.started
-        trail, usage = call.trail, outcome.usage
-        name = outcome.error.kind if isinstance(outcome.error, GatewayError) else outcome.name
+        trail, usage, error = call.trail, outcome.usage, outcome.error
+        name = error.kind if isinstance(error, GatewayError) else outcome.name
         with self._lock:
             self._ended += 1
             self._outcomes[name] += 1

@@ -13,7 +13,7 @@ from .runtime import Runtime
 if TYPE_CHECKING:
     from ..policies.timers import Timers
     from .deployment import Deployment
-    from .reply import Reply
+    from .reply import Later, Reply
 
 __all__ = ["Attempt", "CacheControl", "Call", "Handler", "Options", "Trail"]
 
@@ -102,16 +102,18 @@ class Trail:
         attempts: The attempts that have ended or begun to answer.
         notes: What middleware tells other middleware.
         sent: Attempts that were handed to a provider; tokens may be billed for them.
+        later: How whoever drops a reply is spared the settling, if there is a gateway; see `Reply.on_end`.
         upstream_s: Seconds that upstreams took.
         waited_s: Seconds of backoff and in queues.
     """
 
-    __slots__ = ("attempts", "notes", "sent", "upstream_s", "waited_s")
+    __slots__ = ("attempts", "later", "notes", "sent", "upstream_s", "waited_s")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.notes: dict[Any, Any] = {}
         self.sent = 0
+        self.later: Later | None = None
         self.upstream_s = 0.0
         self.waited_s = 0.0
 

@@ -23,7 +23,7 @@ from .deployment import Deployment
 from .response import Answer, Chunk, Folder, RawResponse
 from .usage import Usage
 
-__all__ = ["Outcome", "Reply", "Settle", "Stage"]
+__all__ = ["Later", "Outcome", "Reply", "Settle", "Stage"]
 
 
 @dataclass(slots=True)
