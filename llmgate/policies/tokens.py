@@ -81,6 +81,7 @@ MEDIA_PARTS: Mapping[str, str] = MappingProxyType(
 _IMAGES = frozenset({"image_url", "image", "input_image"})
 _AUDIO = frozenset({"input_audio", "audio"})
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_NAMES = frozenset(_LIMITS)
 
 
 def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int:
@@ -91,8 +92,8 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
         needs: What the request needs of a model, if that is known already; without `vision` and `audio` nothing is
             looked at but the length. None: the messages are looked through for images, audio and files.
     """
-    size = len(request.encoded)
-    media = 0
+    encoded = request.encoded
+    size, media = len(encoded), 0
     if request.verb != "chat":
         if request.verb in UNREAD:
             return 0
@@ -101,7 +102,7 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
                 size -= len(file["data"])
                 media += _weight_of(file)
     # Whatever is no text says its type; most requests have nothing that does, and are not walked through.
-    elif b'"type"' in request.encoded and (needs is None or "vision" in needs or "audio" in needs):
+    elif b'"type"' in encoded and (needs is None or "vision" in needs or "audio" in needs):
         for kind, data in _media(request):
             # Base64 is not read as text; only its weight is taken out, a link's few bytes do not matter.
             size -= data
@@ -109,7 +110,7 @@ def input_tokens(request: Request, needs: AbstractSet[str] | None = None) -> int
                 media += IMAGE_TOKENS
             else:
                 media += math.ceil(data / (MEDIA_BYTES_PER_TOKEN if kind in _AUDIO else FILE_BYTES_PER_TOKEN))
-    return math.ceil(max(size, 0) * TOKENS_PER_BYTE) + media
+    return math.ceil((size if size > 0 else 0) * TOKENS_PER_BYTE) + media
 
 
 def _weight_of(file: Mapping[str, str]) -> int:
@@ -126,11 +127,11 @@ def output_limit(request: Request) -> int | None:
     if request.verb in UNWRITTEN:
         return 0
     body = request.body
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or _NAMES.isdisjoint(body):
         return None
     for name in _LIMITS:
         limit = body.get(name)
-        if limit is not None and _is_count(limit):
+        if _is_count(limit):
             choices = body.get("n")
             return limit * choices if _is_count(choices) else limit
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -53,10 +52,10 @@ class CallStats:
         self._lock = threading.Lock()
         self._started = 0
         self._ended = 0
-        self._outcomes: Counter[str] = Counter()
-        self._cached: Counter[str] = Counter()
+        self._outcomes: dict[str, int] = {}
+        self._cached: dict[str, int] = {}
         self._attempts = 0
-        self._tokens = [0, 0]
+        self._input_tokens = self._output_tokens = 0
         self._latency = Percentiles()
         self._first = Percentiles()
         self._overhead = Percentiles()
@@ -83,17 +82,18 @@ class CallStats:
         name = error.kind if isinstance(error, GatewayError) else outcome.name
         with self._lock:
             self._ended += 1
-            self._outcomes[name] += 1
+            self._outcomes[name] = self._outcomes.get(name, 0) + 1
             self._attempts += len(trail.attempts)
             self._latency.add(total_s)
             if cached is not None:
-                self._cached[cached] += 1
+                self._cached[cached] = self._cached.get(cached, 0) + 1
             if ready_s is not None:
                 self._first.add(ready_s)
-                self._overhead.add(max(ready_s - trail.upstream_s - trail.waited_s, 0.0))
+                own_s = ready_s - trail.upstream_s - trail.waited_s
+                self._overhead.add(own_s if own_s > 0.0 else 0.0)
             if usage is not None:
-                self._tokens[0] += usage.input_tokens or 0
-                self._tokens[1] += usage.output_tokens or 0
+                self._input_tokens += usage.input_tokens or 0
+                self._output_tokens += usage.output_tokens or 0
 
     @property
     def in_flight(self) -> int:
@@ -109,8 +109,8 @@ class CallStats:
                 outcomes=dict(self._outcomes),
                 cached=dict(self._cached),
                 attempts=self._attempts,
-                input_tokens=self._tokens[0],
-                output_tokens=self._tokens[1],
+                input_tokens=self._input_tokens,
+                output_tokens=self._output_tokens,
                 latency_s=self._latency.summary(),
                 first_token_s=self._first.summary(),
                 overhead_s=self._overhead.summary(),
