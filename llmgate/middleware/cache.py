@@ -170,13 +170,25 @@ class _Shelf:
         """What the store's function returns; None if it failed, took too long or is left alone."""
         runtime = call.runtime
         now = runtime.now()
+        if not self.blocking:
+            return self.at_once(now, function, *arguments)
         if now < self.off_until:
             return None
         try:
-            if self.blocking:
-                result = await runtime.within(now + STORE_S, runtime.offload(function, *arguments))
-            else:
-                result = function(*arguments)
+            result = await runtime.within(now + STORE_S, runtime.offload(function, *arguments))
+        except Exception as error:
+            self._failed(now, error)
+            return None
+        self.strikes = 0
+        self.warned = False
+        return result
+
+    def at_once(self, now: float, function: Callable[..., T], *arguments: Any) -> T | None:
+        """The same where nobody need wait, because the store does not block."""
+        if now < self.off_until:
+            return None
+        try:
+            result = function(*arguments)
         except Exception as error:
             self._failed(now, error)
             return None
@@ -210,6 +222,7 @@ class Caching:
         self._ttl_s = options.ttl
         self.max_answer_bytes = options.max_answer_bytes
         self._shelves = [_Shelf(tier if isinstance(tier, Store) else tier.open(options)) for tier in options.tiers]
+        self._blocking = any(shelf.blocking for shelf in self._shelves)
 
     def sharing(self, call_next: Handler) -> Caching:
         """The same cache before another handler."""
@@ -233,16 +246,23 @@ class Caching:
         call.trail.notes[CACHE_KEY] = request, key
         reply = await self._next(call)
         if control.write and SHARED not in call.trail.notes:
-            record = _Record(self, call, key, reply)
-            reply.through(record.see, changes=False)
-            reply.on_complete(record.store)
+            whole = reply.whole
+            if whole is not None and not self._blocking:
+                # Whole already, and nobody need wait for it to be written down.
+                payload = self.payload(whole, reply.deployment, reply.request_id, reply.spoken)
+                if payload is not None:
+                    self._keep_at_once(call, key, payload)
+            else:
+                record = _Record(self, call, key, reply)
+                reply.through(record.see, changes=False)
+                reply.on_complete(record.store)
         return reply
 
     async def _read(self, call: Call, key: bytes, control: CacheControl) -> Reply | None:
         missed: list[_Shelf] = []
         for shelf in self._shelves:
-            now = call.runtime.now()
-            entry = await shelf.use(call, shelf.store.get, key, now)
+            now, get = call.runtime.now(), shelf.store.get
+            entry = await shelf.use(call, get, key, now) if shelf.blocking else shelf.at_once(now, get, key, now)
             answer = None
             if entry is not None and (control.max_age_s is None or entry.age_s <= control.max_age_s):
                 try:
@@ -284,11 +304,22 @@ class Caching:
 
     async def keep(self, call: Call, key: bytes, payload: bytes) -> None:
         """Write an answer to every tier."""
-        control = call.options.cache
-        ttl_s = self._ttl_s if control is None or control.ttl_s is None else control.ttl_s
+        ttl_s = self._ttl_of(call.options.cache)
         if ttl_s > 0:
             for shelf in self._shelves:
                 await self._put(call, shelf, key, Entry(payload, ttl_s))
+
+    def _keep_at_once(self, call: Call, key: bytes, payload: bytes) -> None:
+        """The same where no tier blocks."""
+        control = call.options.cache
+        ttl_s, now, namespace = self._ttl_of(control), call.runtime.now(), self._key.namespace(control)
+        if ttl_s > 0:
+            for shelf in self._shelves:
+                if shelf.at_once(now, shelf.store.put, key, Entry(payload, ttl_s), now, namespace):
+                    shelf.stats.stores += 1
+
+    def _ttl_of(self, control: CacheControl | None) -> float:
+        return self._ttl_s if control is None or control.ttl_s is None else control.ttl_s
 
     def clear(self, namespace: str | None = None) -> int:
         """
