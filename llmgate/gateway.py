@@ -452,7 +452,7 @@ class Gateway(Face):
 
     def _answer(self, name: str, request: Any, asked: Options | None) -> Any:
         self._warn_inside_loop(4)
-        return super()._answer(name, request, asked)
+        return drive(self._door.answer(self._blocking, name, request, asked))
 
     def _warn_inside_loop(self, caller: int) -> None:
         """Once, about the line that is so many calls away."""

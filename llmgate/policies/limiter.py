@@ -154,9 +154,6 @@ class FairLimiter:
     ) -> Ticket:
         if isinstance(amounts, (float, int)):
             amounts = dict.fromkeys(self._names, amounts)
-        for name in self._names:
-            if name in amounts and not 0.0 <= amounts[name] < math.inf:
-                raise ValueError(f"{name} must be a number from 0 on, not {amounts[name]!r}")
         ticket = Ticket(self, amounts, tenant)
         with self._lock:
             if now < self._now:
@@ -251,14 +248,19 @@ class FairLimiter:
         """Grant it if every dimension has room; else take nothing. A full meter has room for anybody."""
         amounts = ticket.amounts
         for meter in self._meters:
-            if meter.name in amounts:
+            name = meter.name
+            if name in amounts:
+                amount = amounts[name]
+                if not 0.0 <= amount < math.inf:
+                    raise _no_amount(name, amount)
                 room = meter.room(now)
-                if room < amounts[meter.name] and room < meter.capacity:
+                if room < amount and room < meter.capacity:
                     return False
         number = self._number = self._number + 1
         for meter in self._meters:
-            if meter.name in amounts:
-                meter.take(now, number, amounts[meter.name])
+            name = meter.name
+            if name in amounts:
+                meter.take(now, number, amounts[name])
         self._outstanding += 1
         ticket.number = number
         ticket.eta = now
@@ -268,6 +270,9 @@ class FairLimiter:
     def _line_up(self, now: float, ticket: Ticket, deadline: float, wait: bool) -> list[Ticket]:
         """For whoever cannot go at once: into the queue, or refused. Returns who is to be rung."""
         rung: list[Ticket] = []
+        for name in self._names:
+            if name in ticket.amounts and not 0.0 <= ticket.amounts[name] < math.inf:
+                raise _no_amount(name, ticket.amounts[name])
         if self._closed or deadline <= now:
             _refuse(ticket, "closed" if self._closed else "deadline", 0.0)
             return rung
@@ -373,6 +378,10 @@ class FairLimiter:
         """The largest part of a full meter that these amounts are, as in dominant resource fairness."""
         share = max(amounts.get(meter.name, 0.0) / meter.capacity for meter in self._meters)
         return min(max(share, LEAST_SHARE), 1.0)
+
+
+def _no_amount(name: str, amount: float) -> ValueError:
+    return ValueError(f"{name} must be a number from 0 on, not {amount!r}")
 
 
 def _refuse(ticket: Ticket, reason: str, retry_after: float) -> None:

@@ -66,7 +66,7 @@ class Door:
     def call(self, runtime: Runtime, name: str, request: Request, options: Options | None) -> Call:
         """The call, with its deadline set."""
         if options is None:
-            options = self.scope()
+            options = self._scope() or self._defaults
         timeout_s = options.timeout_s
         if timeout_s is None:
             timeout_s = self.timeout_s[request.stream]
