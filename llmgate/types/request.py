@@ -89,6 +89,7 @@ class Original:
             unified = self._read(self.body)
             if not unified.encoded:
                 del unified.encoded
+                unified.__class__ = _Unread
             self._unified = unified
         return self._unified
 
@@ -134,20 +135,10 @@ class Request:
     @classmethod
     def said(cls, spoken: str, original: Original, verb: Verb, model: str = "", stream: bool = False) -> Request:
         """A request in a caller's own format."""
-        request = cls(verb, model, None, stream, spoken=spoken)
+        request = _Unread(verb, model, None, stream, spoken=spoken)
         request.original = original
         del request.body, request.encoded
         return request
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            # Python comes here for what is not there: of a request in a caller's format these two, until they are wanted.
-            if name not in ("body", "encoded"):
-                raise AttributeError(f"a request has no {name}")
-            value = self._encoded() if self.original is None else getattr(self.original.unified(), name)
-            setattr(self, name, value)
-            return value
 
     def native(self, dialect: str) -> Any:
         """The body as it came, if it came in this format and nobody changed the request since; else None."""
@@ -192,3 +183,22 @@ class Request:
         return Request(
             self.verb, model, self.body, self.stream, self.encoded, self.method, self.path, self.spoken, self.headers
         )  # fmt: skip
+
+
+class _Unread(Request):
+    """
+    A request of which something is made only when somebody wants it: of one in a caller's format its body in ours, of a
+    translation its JSON. It has a class of its own, because every look at anything of a class with a `__getattr__` is slow.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Python comes here for what is not there.
+            if name not in ("body", "encoded"):
+                raise AttributeError(f"a request has no {name}")
+            value = self._encoded() if self.original is None else getattr(self.original.unified(), name)
+            setattr(self, name, value)
+            return value

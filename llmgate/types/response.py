@@ -161,15 +161,6 @@ class Answer(_Unread):
     wire: bytes | None = field(default=None, compare=False, repr=False)
     spoken: str = field(default="", compare=False, repr=False)
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            # Python comes here for what is not there.
-            if name != "raw":
-                raise AttributeError(f"a {type(self).__name__} has no {name}")
-            self.raw = raw = loads(self._unread)
-            return raw
-
     @property
     def cost(self) -> Decimal | None:
         """US dollars: the upstream's own figure, else tokens times price, else None; 0 for a cached answer."""
@@ -189,6 +180,19 @@ def leave_unread(answer: _Unread, raw: bytes) -> None:
     """Have `answer.raw` be read from this JSON as soon as somebody asks for it."""
     answer._unread = raw
     del answer.raw
+
+
+def _raw_of(answer: Answer) -> Any:
+    try:
+        return _RAW.__get__(answer)
+    except AttributeError:
+        answer.raw = raw = loads(answer._unread)
+        return raw
+
+
+# Only `raw` pays for being looked up: with a `__getattr__` every look at anything of an answer would.
+_RAW: Any = Answer.__dict__["raw"]
+type.__setattr__(Answer, "raw", property(_raw_of, _RAW.__set__, _RAW.__delete__))
 
 
 def _unpickled(cls: type[Answer], values: dict[str, Any]) -> Answer:
