@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from . import __version__
 from .config.building import Pipeline, build
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from .surfaces.decorator import Wrap
 
 __all__ = ["Gateway"]
+
+Client = TypeVar("Client")
 
 CLOSE_S = 30.0  # seconds that close() waits for calls in flight; a typical orchestrator kills after 30 or more
 CUT_S = 1.0  # seconds that calls which were cut are given to put everything back
@@ -315,6 +317,38 @@ class Gateway(Face):
         from .surfaces.transport import http_client
 
         return http_client(self, kind, "blocking")
+
+    def attach(self, client: Client) -> Client:
+        """
+        A client of an SDK as it stands, through the gateway: a copy, where the SDK can copy its clients.
+
+        Its own upstream is asked with its own key; names of routes and `provider/model` mean the same as to every
+        client. Its retries and timeouts are the gateway's from then on, and its proxies no longer apply; its headers and
+        event hooks stay.
+
+        Args:
+            client: Of `openai`, `anthropic`, `groq` or `together`, which are copied, as are bare clients of httpx and
+                httpx2; of `google-genai`, `mistralai`, `cohere`, `ollama`, `langchain-openai` or `langchain-anthropic`,
+                or anything that has an HTTP client of httpx or httpx2 among its attributes: these are changed, and
+                returned. One that is attached already stays as it is.
+
+        Raises:
+            ConfigError: If nothing is known of such a client, or it is attached to another gateway.
+        """
+        from .surfaces.attach import attach
+
+        return attach(self, client)
+
+    def detach(self, client: Client) -> Client:
+        """
+        The client that was attached, with everything as it was.
+
+        Raises:
+            ConfigError: If this one is not attached to this gateway.
+        """
+        from .surfaces.attach import detach
+
+        return detach(self, client)
 
     # What it tells.
 

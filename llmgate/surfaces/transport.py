@@ -18,10 +18,10 @@ from .exchange import Exchange
 if TYPE_CHECKING:
     from ..gateway import Gateway
 
-__all__ = ["HERE", "Kind", "http_client", "transport"]
+__all__ = ["HERE", "KINDS", "Kind", "http_client", "transport"]
 
 Kind = Literal["httpx", "httpx2"]
-KINDS = ("httpx2", "httpx")
+KINDS: tuple[Kind, ...] = ("httpx2", "httpx")
 
 HERE = b"llmgate"
 """The host of a client that was made for the gateway itself: nobody stands there."""
@@ -66,6 +66,7 @@ class _Transport:
         self._exchange = Exchange(gateway)
         self._library = library
         self._stream = stream
+        self.attachment: object = None  # what was done to the client above, if it was attached
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request in this thread."""
