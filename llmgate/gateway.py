@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
+    from .surfaces.asgi import GatewayApp
     from .surfaces.check import Report
     from .surfaces.decorator import Wrap
 
@@ -349,6 +350,26 @@ class Gateway(Face):
         from .surfaces.attach import detach
 
         return detach(self, client)
+
+    # For other languages.
+
+    def asgi(self, *, trusted: bool = False) -> GatewayApp:
+        """
+        An ASGI application that speaks every format that SDKs speak: for uvicorn, or to be mounted in an application of
+        yours. Who may ask it is said in the section `server`; without keys in it, only callers on the same machine.
+
+        `python -m llmgate serve` runs it. A server that speaks ASGI's lifespan closes the gateway at its end.
+
+        Args:
+            trusted: Serve whoever comes, because somebody else has looked at the callers already.
+
+        Raises:
+            ConfigError: If there are keys and no pepper.
+        """
+        from .config.server import ServerSettings
+        from .surfaces.asgi import GatewayApp
+
+        return GatewayApp(self, self.config.server or ServerSettings(), trusted=trusted)
 
     # What it tells.
 

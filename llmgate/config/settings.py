@@ -42,6 +42,7 @@ from .expanding import expand
 from .explaining import Finding, Location, explain_validation, refusal, suggestion
 from .loading import load_file
 from .sections import Providers
+from .server import ServerSettings
 from .short_forms import chain, listed, route, switch, target, used
 
 __all__ = [
@@ -250,6 +251,9 @@ class Settings(_Options):
     http: HTTPSettings | None = Field(default=None, description="how connections are made")
     defaults: CallDefaults | None = Field(
         default=None, description="what holds for every call that does not say it itself"
+    )
+    server: ServerSettings | None = Field(
+        default=None, description="where the gateway listens for other languages, and who may ask"
     )
 
     @model_validator(mode="before")

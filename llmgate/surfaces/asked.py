@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..dialects.base import Dialect
-from ..errors import BadRequest
+from ..errors import BadRequest, PermissionDenied
+from ..policies.keyring import Caller
 from ..runtime.accepting import options
 from ..types.call import Options
 from ..types.request import Request
@@ -46,6 +47,7 @@ class Asked:
         path: As it was written, escapes included.
         query: Without its question mark.
         timeout_s: Seconds that the client itself waits for an answer; None if it leaves that to the gateway.
+        caller: Whose key it showed; None where nobody is asked for one.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Asked:
     headers: Lines = field(default_factory=list, repr=False)
     body: bytes = field(default=b"", repr=False)
     timeout_s: float | None = None
+    caller: Caller | None = None
 
     @cached_property
     def named(self) -> dict[bytes, bytes]:
@@ -117,15 +120,22 @@ def options_of(asked: Asked, scope: Callable[[], Options]) -> Options | None:
 
     Raises:
         BadRequest: If one says what it cannot.
+        PermissionDenied: If it asks on behalf of somebody for whom its key does not speak.
     """
     said: dict[str, Any] = {OPTIONS[name]: value.decode("latin-1") for name, value in asked.headers if name in OPTIONS}
-    if not said:
+    caller = asked.caller
+    if not said and caller is None:
         return None
     if "tags" in said:
         said["tags"] = _pairs("tags", said["tags"])
     if "cache" in said:
         word = said["cache"].strip().lower()
         said["cache"] = CACHE_WORDS[word] if word in CACHE_WORDS else _pairs("cache", word)
+    if caller is not None:
+        if caller.tenant is not None and said.setdefault("tenant", caller.tenant) != caller.tenant:
+            raise PermissionDenied("x-llmgate-tenant: this key does not speak for that tenant; leave the header out")
+        if caller.tags:
+            said["tags"] = said.get("tags", {}) | caller.tags
     return options(said, scope)
 
 

@@ -1,9 +1,10 @@
-"""`python -m llmgate`: look at a configuration before production does."""
+"""`python -m llmgate`: look at a configuration before production does, and serve it."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from .. import __version__
 from ..config.json_schema import json_schema
+from ..config.server import PEPPER, ServerSettings
 from ..config.settings import settings_from_file
 from ..errors import ConfigError, ModelNotFound
+from ..policies.keyring import KEY_BYTES, Keyring, new_key
 
 __all__ = ["main"]
 
@@ -55,6 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--stream", action="store_true", help="for a streamed answer")
     explain.set_defaults(run=_explain)
 
+    serve = commands.add_parser("serve", help="answer HTTP requests, for other languages")
+    serve.add_argument("file", help="YAML, JSON or TOML")
+    serve.add_argument("--host", help="address to listen on, in place of server.host")
+    serve.add_argument("--port", type=int, help="in place of server.port; 0: any that is free")
+    serve.set_defaults(run=_serve)
+
+    key = commands.add_parser("key", help="make a key for callers of the server, and its hash for the configuration")
+    key.add_argument("file", nargs="?", default="", help="the configuration, if it holds the pepper")
+    key.set_defaults(run=_key)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of a configuration, for editors")
     schema.set_defaults(run=_schema)
     return parser
@@ -92,6 +105,31 @@ def _explain(arguments: argparse.Namespace) -> int:
         print("\n".join(f"  {step}" for step in steps))
     for provider, text in missing.items():
         print(f"\nproviders.{provider}: {text}", file=sys.stderr)
+    return FINE
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from ..gateway import Gateway
+    from .serving import server
+
+    settings = settings_from_file(arguments.file)
+    said = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
+    served = (settings.server or ServerSettings()).model_copy(update=said)
+    running = server(Gateway(settings), served, lambda url: print(f"llmgate listens on {url}", flush=True))
+    running.run()
+    return FINE if running.started else WRONG_CONFIGURATION
+
+
+def _key(arguments: argparse.Namespace) -> int:
+    settings = settings_from_file(arguments.file).server if arguments.file else None
+    try:
+        pepper = (settings or ServerSettings()).find_pepper().reveal()
+    except ConfigError:
+        pepper = secrets.token_hex(KEY_BYTES)
+        print(f"pepper: {pepper}    (there is none yet; set it as {PEPPER} wherever the server runs)")
+    key = new_key(secrets.token_bytes)
+    print(f"key:    {key}    (for the caller; it is kept nowhere)")
+    print(f"hash:   {Keyring.hash_of(pepper, key)}    (for server.keys)")
     return FINE
 
 

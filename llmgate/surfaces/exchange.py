@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..dialects import dialect_named
 from ..dialects.base import Dialect
-from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayError, ModelNotFound
+from ..errors import BadRequest, ConfigError, DeadlineExceeded, GatewayError, ModelNotFound, PermissionDenied
+from ..policies.keyring import Caller
 from ..runtime.edge import discovered
 from ..types.call import Call
 from ..types.response import Model, Models
@@ -24,6 +25,7 @@ from .upstreams import Upstreams
 if TYPE_CHECKING:
     from ..config.building import Pipeline
     from ..gateway import Gateway
+    from ..middleware.attempts import Route
 
 __all__ = ["Exchange"]
 
@@ -32,6 +34,8 @@ ROUTE = b"x-llmgate-route"
 HEAVY = frozenset({"image", "speak", "transcribe"})
 """Verbs of files, which a client's own upstream is asked unread: byte for byte, and as they come."""
 STREAMS = frozenset({"chat", "complete"})
+MODELLESS = frozenset({"models", "request"})
+"""Verbs that are asked of a provider, whatever models it has."""
 
 
 class Exchange:
@@ -58,7 +62,7 @@ class Exchange:
             if words.dialect == "gemini":
                 asked = key_apart(asked)
             if words.verb == "models" and ROUTE not in asked.named:
-                return plain(encode(dialect.write_response(await self._models(runtime))))
+                return plain(encode(dialect.write_response(await self._models(runtime, asked.caller))))
             call = self._call(runtime, asked, words, dialect)
             reply = await self._gateway._open(call)
             try:
@@ -106,6 +110,8 @@ class Exchange:
             request.path = upstreams.below(way, asked)
         elif request.stream and words.verb not in STREAMS:
             raise BadRequest(f"stream: {words.verb} gives its answer in one piece; leave it out")
+        if asked.caller is not None:
+            _permit(asked.caller, name, words, way)
         call = gateway._door.call(runtime, name, request, options_of(asked, gateway._door.scope))
         call.way = way
         if asked.timeout_s is not None and not request.stream:
@@ -118,8 +124,14 @@ class Exchange:
             upstreams = self._upstreams = Upstreams(pipeline)
         return upstreams
 
-    async def _models(self, runtime: Runtime) -> Models:
+    async def _models(self, runtime: Runtime, caller: Caller | None) -> Models:
         """Every name that a client can ask for: the routes, and what the providers offer as `provider/model`."""
+        found = await self._offered(runtime)
+        if caller is not None:
+            found.data = [model for model in found.data if caller.may_ask(model.id)]
+        return found
+
+    async def _offered(self, runtime: Runtime) -> Models:
         gateway = self._gateway
         pipeline = gateway._current()
         found = Models(data=[Model(name, provider="llmgate") for name in pipeline.routes])
@@ -133,6 +145,18 @@ class Exchange:
             model.id = f"{model.provider}/{model.id}"
         found.data += offered.data
         return found
+
+
+def _permit(caller: Caller, name: str, words: Spoken, way: Route | None) -> None:
+    """
+    Raises:
+        PermissionDenied: If the caller's key is not for this.
+    """
+    if words.verb not in MODELLESS:
+        if not caller.may_ask(name):
+            raise PermissionDenied(f"this key is not for {name!r}; ask whoever gave it to you")
+    elif not caller.may_use({candidate.deployment.provider for candidate in way.candidates} if way else {name}):
+        raise PermissionDenied(f"this key may not ask all of {name!r}; ask whoever gave it to you")
 
 
 def _nobody(asked: Asked, words: Spoken) -> GatewayError:

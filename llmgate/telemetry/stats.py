@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 
 from ..errors import GatewayError
 from ..policies.percentiles import Percentiles
 from ..types.call import Call, Handler
+from ..types.deployment import Deployment
 from ..types.reply import Outcome, Reply
+from ..types.response import Response
 
 __all__ = ["CallStats", "Counts"]
 
@@ -27,6 +30,7 @@ class Counts:
         attempts: Upstream attempts.
         input_tokens: Tokens read by the upstreams, as far as they said.
         output_tokens: Tokens written, as far as they said.
+        cost: US dollars by provider, as far as prices are known; counted since somebody wanted it (a server does).
         latency_s: Seconds of a whole call: `p50`, `p95`, `p99`, `max`.
         first_token_s: Seconds to the first content of it.
         overhead_s: Seconds of a call that the gateway itself took: all but upstreams, queues and backoff; to the
@@ -40,6 +44,7 @@ class Counts:
     attempts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: dict[str, Decimal] = field(default_factory=dict)
     latency_s: dict[str, float] = field(default_factory=dict)
     first_token_s: dict[str, float] = field(default_factory=dict)
     overhead_s: dict[str, float] = field(default_factory=dict)
@@ -56,6 +61,9 @@ class CallStats:
         self._cached: dict[str, int] = {}
         self._attempts = 0
         self._input_tokens = self._output_tokens = 0
+        self.counts_cost = False
+        """Whether answers are priced, which takes more than counting them."""
+        self._cost: dict[str, Decimal] = {}
         self._latency = Percentiles()
         self._first = Percentiles()
         self._overhead = Percentiles()
@@ -72,6 +80,8 @@ class CallStats:
             # Not the reply itself: it would hold itself, and one that is dropped would not be gone at once.
             settle = partial(self._end, call, reply.cached, call.runtime.now() - call.started)
             reply.on_end(settle, call.trail.later)
+            if self.counts_cost and reply.cached is None and reply.deployment is not None:
+                reply.on_end(partial(self._spend, reply.deployment))
             return reply
 
         return counted
@@ -95,6 +105,13 @@ class CallStats:
                 self._input_tokens += usage.input_tokens or 0
                 self._output_tokens += usage.output_tokens or 0
 
+    def _spend(self, deployment: Deployment, outcome: Outcome) -> None:
+        usage, priced = outcome.usage, deployment.priced
+        cost = None if priced is None or usage is None else priced(Response(model=deployment.model, usage=usage))
+        if cost is not None:
+            with self._lock:
+                self._cost[deployment.provider] = self._cost.get(deployment.provider, Decimal(0)) + cost
+
     @property
     def in_flight(self) -> int:
         """Calls that have not ended."""
@@ -111,6 +128,7 @@ class CallStats:
                 attempts=self._attempts,
                 input_tokens=self._input_tokens,
                 output_tokens=self._output_tokens,
+                cost=dict(self._cost),
                 latency_s=self._latency.summary(),
                 first_token_s=self._first.summary(),
                 overhead_s=self._overhead.summary(),
