@@ -12,8 +12,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeVar
@@ -28,7 +28,6 @@ from ..middleware.limits import RateLimit, amounts_of, limited
 from ..middleware.single_flight import SingleFlight
 from ..middleware.timeouts import Timeouts
 from ..policies.breaker import Breaker
-from ..policies.prices import PriceBook
 from ..policies.queue import Limiter, ring
 from ..policies.retry_budget import RetryBudget
 from ..policies.routing import Balancer, Standing
@@ -43,6 +42,7 @@ from ..types.request import PINNED
 from .explaining import suggestion
 from .settings import ANY_MODEL, RouteSettings, Settings, Target
 from .short_forms import CHAIN_ROUTE
+from .world import World
 
 __all__ = ["Layers", "Pipeline", "build"]
 
@@ -98,11 +98,19 @@ def _loaded(use: Any, options: dict[str, Any]) -> Layer:
 class Pipeline:
     """Routes, deployments and what stands before them. See the module."""
 
-    def __init__(self, settings: Settings, providers: Mapping[str, Provider], layers: Layers, stats: CallStats) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Mapping[str, Provider],
+        layers: Layers,
+        stats: CallStats,
+        world: World | None = None,
+    ) -> None:
         self.settings = settings
+        self._world = world = world or World()
         self.providers = dict(providers)
         self.layers = layers
-        self._rng = Random()
+        self._rng = world.rng
         self._lock = threading.Lock()
         self._retry = settings.retry or Retry()
         self.breaker = settings.circuit_breaker or CircuitBreaker()
@@ -110,7 +118,7 @@ class Pipeline:
         self._balance = settings.load_balance or LoadBalance()
         self.timeout_s = self.timeouts.totals()
         kinds = {name: provider.price_id() or "unknown" for name, provider in self.providers.items()}
-        self.prices = PriceBook(kinds)
+        self.prices = world.prices(kinds)
         self._targets = _limits_by_name(settings)
         self._budgets = {name: RetryBudget() for name in self.providers}
         self._replaced = 0
@@ -210,7 +218,9 @@ class Pipeline:
         price = self._price(deployment)
         if price is not None:
             deployment = replace(deployment, price=price)
-        deployment = replace(deployment, priced=self.prices.pricer(deployment, _now), weight=self._weight(deployment))
+        deployment = replace(
+            deployment, priced=self.prices.pricer(deployment, self._world.today), weight=self._weight(deployment)
+        )
         own = [limit for limit in self.settings.rate_limit if limit.per == "deployment"]
         target = self._targets.get(f"{deployment.provider}/{model}")
         if target is not None and (limit := _limit(target)) is not None:
@@ -226,7 +236,8 @@ class Pipeline:
         handler = timeouts.wrap(handler)
         gate = None
         if breaker.enabled:
-            circuit = breaker.build(self._rng)
+            heard = self._world.heard
+            circuit = breaker.build(self._rng, None if heard is None else partial(heard, deployment.name))
             self.breakers[deployment.name] = circuit
             gate = circuit.peek
             handler = breaker.around(circuit, handler)
@@ -290,7 +301,7 @@ class Pipeline:
         request = call.request
         written = output_limit(request)
         tokens = DEFAULT_OUTPUT_TOKENS if written is None else written
-        return self.prices.worst_case(standing.deployment, input_tokens(request), tokens, _now())
+        return self.prices.worst_case(standing.deployment, input_tokens(request), tokens, self._world.today())
 
     def _keys(self, name: str, model: str) -> list[Candidate]:
         """One candidate for each key of a provider."""
@@ -633,10 +644,6 @@ def _needs_no_model(provider: Provider) -> bool:
     return provider.kind == "function"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _plain(value: Any) -> Any:
     """A dataclass as a dict of plain values."""
     from dataclasses import asdict, is_dataclass
@@ -672,9 +679,13 @@ def build(
     providers: Sequence[Provider],
     middleware: Sequence[Layer | tuple[str, Layer]],
     stats: CallStats,
+    world: World | None = None,
 ) -> Pipeline:
     """
     The pipeline that the settings describe.
+
+    Args:
+        world: Its surroundings, where they are not the usual ones.
 
     Raises:
         ConfigError: If a provider has no key, a name is taken twice, or something is missing; with its path.
@@ -693,4 +704,4 @@ def build(
                     path=f"routes.{route}",
                 )
             _check_region(route, section, named[target.provider])
-    return Pipeline(settings, named, Layers(settings, middleware), stats)
+    return Pipeline(settings, named, Layers(settings, middleware), stats, world)
