@@ -166,6 +166,15 @@ class TestOwnUpstream:
         unknown = OwnUpstream.of("x", "https://api.example.com:443", "/v1", "openai_chat", None)
 
         assert ("openai", "openai_responses", "") == (known.price_id(), known.dialect(), unknown.price_id())
+        assert [] == known.secrets()  # and no key out of the environment
+
+    def test_is_where_its_client_says(self) -> None:
+        """
+        Whoever made a client for an address without encryption meant it.
+        """
+        upstream = OwnUpstream.of("x", "http://models.internal:80", "/v1", "openai_chat", None)
+
+        assert ("http://models.internal:80", "/v1") == upstream.place()
 
     def test_shows_no_key(self, colour: Colour, server: ScriptedServer) -> None:
         """
@@ -238,6 +247,50 @@ class TestUnread:
             answer.headers["x-request-id"],
             answer.headers["content-type"],
         )
+
+    def test_says_no_more_than_the_client(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        A request without a body has no type of one.
+        """
+        server.answer(http_response(200, b"ok", content_type="text/plain"))
+        client = client_of(colour, colour.gateway())
+
+        colour.do(client.get(f"{server.base_url}/odd"))
+
+        assert "content-type" not in server.requests[0].headers
+
+    def test_may_take_its_time(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        Nobody knows how long such work takes before it says its first word; only the call's own time ends it.
+        """
+        server.answer(raw(Pause(0.3), http_response(200, {"id": "f", "object": "file"})))
+        gateway = colour.gateway({"timeouts": {"first_token": "100ms"}, "retry": {"max_attempts": 1}})
+        client = openai_on(colour, gateway, server.base_url, api_key=OWN_KEY)
+
+        assert "f" == colour.do(client.files.retrieve("f")).id
+
+    def test_is_never_kept(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        Nobody knows whether two such requests are one question.
+        """
+        server.answer(*(http_response(200, {"id": id, "object": "file"}) for id in "abc"))
+        gateway = colour.gateway({"cache": {"enabled": True, "verbs": ["request"]}})
+        client = openai_on(colour, gateway, server.base_url, api_key=OWN_KEY)
+
+        made = [colour.do(client.files.create(file=("a", b"%d" % n), purpose="batch")) for n in (1, 1, 2)]
+
+        assert ["a", "b", "c"] == [file.id for file in made]
+
+    def test_does_not_make_a_provider_a_model(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        A provider's own name says enough where no model is needed, and means nothing elsewhere.
+        """
+        server.always(http_response(200, {"id": "f", "object": "file"}))
+        client = openai_on(colour, colour.gateway(config(server)))
+
+        colour.do(client.files.retrieve("f", extra_headers={"x-llmgate-route": "up"}))
+        with pytest.raises(openai.NotFoundError, match="is a provider; write up/MODEL"):
+            create(colour, client, "up")
 
     def test_uploads(self, colour: Colour, server: ScriptedServer) -> None:
         """
@@ -352,8 +405,10 @@ class TestUnread:
         server.always(raw(head + b"first", Close()))
         client = openai_on(colour, colour.gateway(), server.base_url, api_key=OWN_KEY, max_retries=0)
 
-        with pytest.raises(openai.APIConnectionError):
+        with pytest.raises(openai.APIConnectionError) as caught:
             colour.do(client.files.content("f"))
+
+        assert "broke off" in str(caught.value.__cause__)
 
 
 def _pieces(colour: Colour, client: Any) -> Any:
