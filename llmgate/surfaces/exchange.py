@@ -65,13 +65,9 @@ class Exchange:
                 return plain(encode(dialect.write_response(await self._models(runtime, asked.caller))))
             call = self._call(runtime, asked, words, dialect)
             reply = await self._gateway._open(call)
-            try:
-                if call.request.verb == "request":
-                    return passed(reply, call)
-                return streamed(reply, call, dialect) if call.request.stream else await whole(reply, call, dialect)
-            except BaseException:
-                await reply.close()
-                raise
+            if call.request.verb == "request":
+                return passed(reply, call)
+            return streamed(reply, call, dialect) if call.request.stream else await whole(reply, call, dialect)
         except ConfigError:
             raise
         except GatewayError as error:

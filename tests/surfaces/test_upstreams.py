@@ -271,15 +271,16 @@ class TestUnread:
 
     def test_is_never_kept(self, colour: Colour, server: ScriptedServer) -> None:
         """
-        Nobody knows whether two such requests are one question.
+        Nobody knows whether two such requests are one question, nor is the answer to the gateway's own verb one to them.
         """
         server.answer(*(http_response(200, {"id": id, "object": "file"}) for id in "abc"))
-        gateway = colour.gateway({"cache": {"enabled": True, "verbs": ["request"]}})
-        client = openai_on(colour, gateway, server.base_url, api_key=OWN_KEY)
+        gateway = colour.gateway(config(server, cache={"enabled": True, "verbs": ["request"]}))
+        files = openai_on(colour, gateway).files
 
-        made = [colour.do(client.files.create(file=("a", b"%d" % n), purpose="batch")) for n in (1, 1, 2)]
+        first = colour.ask(gateway, "request", "up", "GET", "/files/f")
+        others = [colour.do(files.retrieve("f", extra_headers={"x-llmgate-route": "up"})) for _ in range(2)]
 
-        assert ["a", "b", "c"] == [file.id for file in made]
+        assert ["a", "b", "c"] == [first.json()["id"], *(file.id for file in others)]
 
     def test_does_not_make_a_provider_a_model(self, colour: Colour, server: ScriptedServer) -> None:
         """
