@@ -4,8 +4,8 @@ A row says where an SDK keeps its HTTP clients, its retries and its timeouts, an
 client stays what it is, hooks and headers and all, on a transport of the gateway's; retries and time are the gateway's
 from then on. Rows are found by the names of modules: nothing is imported that its user has not imported.
 
-Sources, checked 2026-11-21: the packages anthropic 2.11, cohere 7.3, google-genai 3.4, groq 1.7, langchain-anthropic 1.7,
-langchain-openai 1.7, mistralai 3.7, ollama 0.6, openai 3.52 and together 2.36.
+Sources, checked 2026-11-21: the packages anthropic 2.11, any-llm-sdk 1.40, cohere 7.3, google-genai 3.4, groq 1.7,
+langchain-anthropic 1.7, langchain-openai 1.7, mistralai 3.7, ollama 0.6, openai 3.52 and together 2.36.
 """
 
 from __future__ import annotations
@@ -179,6 +179,7 @@ ROWS = (
     Row("ollama", {"_client": UNDER}),
     Row("langchain_openai", _below("root_client.", "root_async_client.", changes=STAINLESS)),
     Row("langchain_anthropic", _below("_client.", "_async_client.", changes=STAINLESS)),
+    Row("any_llm", _below("client.", changes=STAINLESS)),
 )
 
 

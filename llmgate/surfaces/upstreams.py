@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ..config.building import Pipeline
 from ..config.short_forms import CHAIN_ROUTE
-from ..errors import ConfigError
+from ..errors import BadRequest, ConfigError
 from ..middleware.attempts import Candidate, Route
 from ..providers.http import HTTPProvider
 from ..providers.own import OwnUpstream
@@ -29,6 +29,8 @@ __all__ = ["Upstreams"]
 
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 """Where clients put their keys."""
+
+SIGNED = b"AWS4-"  # what the value begins with where it is no key, but a signature of most that is sent
 
 HOP = frozenset(
     {
@@ -117,9 +119,18 @@ class Upstreams:
     # The client's own upstream.
 
     def own(self, request: Request, name: str, asked: Asked, words: Spoken) -> Route:
-        """The way to the client's own upstream for a request, which is given what that one alone may see."""
-        request.headers, request.path = _lines(asked.headers), asked.target
+        """
+        The way to the client's own upstream for a request, which is given what that one alone may see.
+
+        Raises:
+            BadRequest: If it is signed: what a gateway sends is not what was signed.
+        """
         key_line = next((line for line in asked.headers if line[0] in KEY_HEADERS), (b"", b""))
+        if key_line[1].startswith(SIGNED):
+            raise BadRequest(
+                "a request that is signed for AWS cannot go through a gateway; use a provider `kind: bedrock`"
+            )
+        request.headers, request.path = _lines(asked.headers), asked.target
         whose = _digest([asked.origin.encode(), words.base.encode(), words.dialect.encode(), *key_line])
         route = self.pipeline.passing((whose, name), lambda: self._made(name, asked, words, key_line, whose))
         # Headers that decide about an answer keep answers apart; breaker and limits are the same with all of them.

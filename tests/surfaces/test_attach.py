@@ -125,6 +125,18 @@ def _ollama(blocking: bool, origin: str) -> Any:
     return make(host=origin, headers={"authorization": f"Bearer {OWN_KEY}"})
 
 
+def _chat_openai(blocking: bool, origin: str) -> Any:
+    cls = pytest.importorskip("langchain_openai").ChatOpenAI
+    return cls(model="m", api_key=OWN_KEY, base_url=f"{origin}/v1", max_retries=2)
+
+
+def _chat_anthropic(blocking: bool, origin: str) -> Any:
+    cls = pytest.importorskip("langchain_anthropic").ChatAnthropic
+    client = cls(model="m", api_key=OWN_KEY, base_url=origin, max_retries=2)
+    assert client._client and client._async_client  # it makes them on their first use
+    return client
+
+
 def _bare(library: Any) -> Callable[[bool, str], Any]:
     def make(blocking: bool, origin: str) -> Any:
         cls = library.Client if blocking else library.AsyncClient
@@ -186,6 +198,16 @@ PACKAGES = [
     Package(
         "ollama", _ollama, lambda client, blocking, model: client.chat(model=model, messages=HELLO),
         lambda answer: answer.message.content, http_response(200, OLLAMA), "/api/chat",
+    ),
+    Package(
+        "langchain-openai", _chat_openai,
+        lambda client, blocking, model: (client.invoke if blocking else client.ainvoke)("hello", model=model),
+        lambda answer: answer.content,
+    ),
+    Package(
+        "langchain-anthropic", _chat_anthropic,
+        lambda client, blocking, model: (client.invoke if blocking else client.ainvoke)("hello", model=model),
+        lambda answer: answer.content, anthropic_message("hi"), "/v1/messages",
     ),
     Package("httpx", _bare(httpx), _post, lambda answer: answer.json()["choices"][0]["message"]["content"], copies=True),
     Package("httpx2", _bare(httpx2), _post, lambda answer: answer.json()["choices"][0]["message"]["content"], copies=True),
@@ -328,6 +350,36 @@ class TestHTTPClients:
         with Gateway() as gateway:
             assert httpx2.Timeout(None) == gateway.attach(httpx2.Client()).timeout
             assert httpx.Timeout(None) == gateway.attach(httpx.Client()).timeout
+
+
+class TestAmazon:
+    def test_is_asked_with_a_key(self, colour: Colour, server: ScriptedServer) -> None:
+        """
+        Anthropic's client for Bedrock passes through, unread, if it has a key.
+        """
+        server.answer(anthropic_message("hi"))
+        make: Any = anthropic.AnthropicBedrock if colour.blocking else anthropic.AsyncAnthropicBedrock
+        client = colour.gateway().attach(make(api_key=OWN_KEY, aws_region="eu-west-1", base_url=server.origin))
+
+        answer = colour.do(client.messages.create(model="claude", max_tokens=9, messages=HELLO))
+
+        sent = server.requests[0]
+        assert ("hi", "/model/claude/invoke") == (answer.content[0].text, sent.path)
+        assert f"Bearer {OWN_KEY}" == sent.headers["authorization"]
+
+    def test_signed_requests_are_refused(self, server: ScriptedServer) -> None:
+        """
+        What was signed would not arrive as it was signed; that is said, and nobody is asked.
+        """
+        signed = {
+            "authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20261121/eu-west-1/bedrock/aws4_request, Signature=0"
+        }
+
+        with Gateway() as gateway:
+            answer = gateway.attach(httpx2.Client()).post(f"{server.origin}/model/m/invoke", json={}, headers=signed)
+
+        assert (400, 0) == (answer.status_code, len(server.requests))
+        assert "kind: bedrock" in answer.text
 
 
 class TestGoogle:
