@@ -59,7 +59,7 @@ class Exchange:
             words = Spoken(words.dialect, "request")
         call: Call | None = None
         try:
-            if words.dialect == "gemini":
+            if words.dialect.startswith("gemini"):
                 asked = key_apart(asked)
             if words.verb == "models" and ROUTE not in asked.named:
                 return plain(encode(dialect.write_response(await self._models(runtime, asked.caller))))

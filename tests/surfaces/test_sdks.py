@@ -251,14 +251,16 @@ class TestGemini:
         """
         A plain HTTP caller may write its key into the address; it goes on in a header.
         """
-        server.answer(http_response(200, gemini("hi")))
-        client = client_of(colour, colour.gateway())
+        server.always(http_response(200, gemini("hi")))
+        client = client_of(colour, colour.gateway({"retry": {"max_attempts": 1}}))
         body = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 
-        colour.do(client.post(f"{server.origin}/v1beta/models/g:generateContent?key={KEY}&a=1", json=body))
+        for path in ("models/g:generateContent", "files", "interactions"):
+            colour.do(client.post(f"{server.origin}/v1beta/{path}?key={KEY}&a=1", json=body))
 
-        sent = server.requests[0]
-        assert (KEY, "a=1", body) == (sent.headers["x-goog-api-key"], sent.query, sent.json())
+        assert [(KEY, "a=1", body)] * 3 == [
+            (sent.headers["x-goog-api-key"], sent.query, sent.json()) for sent in server.requests
+        ]
 
 
 class TestOthers:
