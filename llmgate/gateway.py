@@ -38,6 +38,7 @@ from .runtime.http import HTTPOptions
 from .runtime.process import ProcessLock
 from .telemetry.stats import CallStats, Counts
 from .types.call import Call, Handler, Options
+from .types.capture import Run
 from .types.reply import Reply
 from .types.request import Verb
 from .types.response import Models
@@ -91,6 +92,7 @@ class Gateway(Face):
         self._changed: dict[str, Provider | None] = {}  # since then
         self._middleware = tuple(middleware)
         self._scope: ContextVar[Options | None] = ContextVar("llmgate_scope", default=None)
+        self._inside: ContextVar[Run | None] = ContextVar("llmgate_inside", default=None)
         self._lock = ProcessLock()
         self._closing: str = ""
         self._warned = False
@@ -163,7 +165,11 @@ class Gateway(Face):
         if self._dropped:
             self._settle_dropped()
         call.trail.later = self._later
-        return pipeline.open(call, handler)
+        run = self._inside.get()
+        if run is not None:
+            run = run.admit(call)
+        answering = pipeline.open(call, handler)
+        return answering if run is None else run.follow(call, answering)
 
     def _later(self, settle: Callable[[], None]) -> None:
         """

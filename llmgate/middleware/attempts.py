@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import ClassVar, Literal
@@ -316,6 +317,7 @@ class Attempts:
         trail.upstream_s += ended - started
         name = candidate.deployment.name
         began_s, lasted_s = started - call.started, ended - started
+        place = len(trail.attempts)
         trail.attempts.append(
             Attempt(name, "ok", "ok", 200, reply.request_id, began_s, lasted_s, waited_s, reason, reply.unsaid)
         )
@@ -326,7 +328,7 @@ class Attempts:
             standing.ended(over, outcome, over - started, None if usage is None else usage.output_tokens)
             if outcome.error is not None:
                 # The answer broke off after it had begun: the record of its beginning is not the whole truth.
-                trail.attempts[-1] = _record(call, candidate, outcome, started, over, reason, waited_s)
+                trail.attempts[place] = _record(call, candidate, outcome, started, over, reason, waited_s)
 
         reply.on_end(settle)
         return reply
@@ -336,7 +338,8 @@ class Attempts:
         now = call.runtime.now
         options, once = call.options, call.request.verb in ONCE
         keyed = options.idempotency_key is not None
-        plan = Plan(self.rules, call.deadline, self._rng, options.fallback, once, keyed)
+        rules = self.rules if call.trail.retries else replace(self.rules, max_attempts=1)
+        plan = Plan(rules, call.deadline, self._rng, options.fallback, once, keyed)
         errors = [error]
         spent: list[Candidate] = []
         held: RetryBudget | None = None
@@ -446,10 +449,11 @@ def _final(call: Call, route: Route, errors: list[GatewayError]) -> GatewayError
     attempts = tuple(call.trail.attempts)
     for error in errors:
         error.attempts = attempts
-    names = _unique(attempt.deployment for attempt in attempts)
+    own = [attempt for attempt in attempts if not attempt.inside]
+    names = _unique(attempt.deployment for attempt in own)
     if len(names) < 2:
         return errors[-1]
-    said = f"route {route.name!r}: {len(attempts)} attempts failed ({', '.join(names)}); the last: {errors[-1].message}"
+    said = f"route {route.name!r}: {len(own)} attempts failed ({', '.join(names)}); the last: {errors[-1].message}"
     return AllAttemptsFailed(said, errors, attempts=attempts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,9 +17,10 @@ from ..policies.limiter import FairLimiter, Limit
 from ..policies.queue import GRANTED, QUEUED, Limiter, Ticket, ring
 from ..policies.tokens import Outputs, input_tokens, output_tokens
 from ..policies.window import SlidingWindow
-from ..types.call import Call, Handler
+from ..types.call import Call, Handler, Trail
 from ..types.reply import Outcome, Reply
 from ..types.units import Duration, Rate
+from ..types.usage import Usage
 from .base import Middleware
 
 __all__ = ["RateLimit", "amounts_of", "limited"]
@@ -156,15 +157,24 @@ ONE_EACH: Mapping[str, float] = MappingProxyType({"requests": 1.0, SLOTS: 1.0})
 def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: Outputs) -> Handler:
     names = frozenset(limiter.dimensions)
     per_route = per == "route"
+    counts_calls = SLOTS in names
 
     async def held(call: Call) -> Reply:
+        trail = call.trail
+        limit: Hashable = None
+        if trail.parent is not None or trail.tally is not None:
+            limit = limiter, call.route if per_route else call.options.tenant if per == "tenant" else ""
+            if counts_calls and trail.parent is not None and trail.parent.holds(limit):
+                # Part of a call that has its place already; to wait for another one might be to wait for itself.
+                return await call_next(call)
         amounts = amounts_of(call, outputs, names)
         key = call.route if per_route else call.options.tenant
         ticket = limiter.submit(call.runtime.now(), amounts, tenant=key, deadline=call.deadline, wait=wait)
         if ticket.state is not GRANTED:
             await _granted(call, ticket, per)
-        trail = call.trail
-        settle = partial(_settle, call, limiter, ticket, outputs, trail.sent)
+        if counts_calls and trail.tally is not None:
+            trail.tally.held.add(limit)
+        settle = partial(_settle, call, limiter, ticket, outputs, trail.sent, limit)
         try:
             reply = await call_next(call)
         except BaseException as error:
@@ -176,14 +186,25 @@ def _held(call_next: Handler, limiter: Limiter, wait: bool, per: str, outputs: O
     return held
 
 
-def _settle(call: Call, limiter: Limiter, ticket: Ticket, outputs: Outputs, sent: int, outcome: Outcome) -> None:
-    """Tell what was used, and ring whom that lets through. `sent` are the attempts that were made before."""
+def _settle(
+    call: Call, limiter: Limiter, ticket: Ticket, outputs: Outputs, sent: int, limit: Hashable, outcome: Outcome
+) -> None:
+    """
+    Tell what was used, and ring whom that lets through.
+
+    Args:
+        sent: Attempts that were made before.
+        limit: How calls know the limit of which one is made in the other; None for a call that stands alone.
+    """
     usage = outcome.usage
     if usage is not None and usage.output_tokens and outcome.name == "ok":
         # An answer out of the cache wrote nothing, and tells nothing of how long answers are.
         outputs.record(usage.output_tokens)
     now = call.runtime.now()
-    freed = limiter.settle(now, ticket, _used(outcome, ticket.amounts, call.trail.sent > sent))
+    used = _used(outcome, ticket.amounts, call.trail.sent > sent)
+    if limit is not None:
+        used = _used_once(call.trail, limit, usage, used)
+    freed = limiter.settle(now, ticket, used)
     if freed:
         ring(limiter, now, freed)
 
@@ -202,6 +223,20 @@ def _used(outcome: Outcome, amounts: Mapping[str, float], sent: bool) -> Mapping
     if not sent and outcome.name in ("local", "cancelled"):
         return NOT_SENT
     return NOTHING_USED if outcome.name in UNBILLED else amounts
+
+
+def _used_once(trail: Trail, limit: Hashable, usage: Usage | None, used: Mapping[str, float]) -> Mapping[str, float]:
+    """What is left to settle for a call that was made in another one, or others in it: each token once at each limit."""
+    tally, run = trail.tally, trail.parent
+    if tally is not None and tally.usage is not None:
+        usage = tally.usage
+        left = (usage.total_tokens or 0) - tally.taken.get(limit, 0)
+        used = {"requests": 1.0, "tokens": float(max(left, 0)), SLOTS: 0.0}
+    if usage is not None and usage.total_tokens:
+        while run is not None:
+            run.tally.take(limit, int(used["tokens"]))
+            run = run.call.trail.parent
+    return used
 
 
 async def _granted(call: Call, ticket: Ticket, per: str) -> None:

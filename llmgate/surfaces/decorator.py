@@ -77,6 +77,7 @@ class Wrap:
         fallback: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
         tenant: str | Callable[..., str] = "",
         name: str = "",
+        capture: bool = False,
     ) -> Decorator: ...
 
     def __call__(self, function: Any = None, /, **said: Any) -> Any:
@@ -103,6 +104,10 @@ class Wrap:
             tenant: On whose behalf; or a function of the arguments that tells it.
             name: Name of the route, and what the cache knows the function by in every process; by default its qualified
                 name, and for what is made anew each time (closures, bound methods) nothing but itself.
+            capture: Whether the calls that the function makes through this gateway, by its verbs or under an SDK, are part
+                of its own: their attempts, tokens and money are its, its deadline is theirs, and what fails is repeated
+                in one place only. With `retry` that is the function, and each call inside is made once; without it the
+                calls inside, and the function runs once.
 
         Raises:
             ConfigError: If an option cannot be used.
@@ -145,6 +150,7 @@ class Options:
     fallbacks: tuple[Callable[..., Any], ...] = ()
     tenant: str | Callable[..., str] = ""
     name: str = ""
+    capture: bool = False
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Options:
@@ -174,10 +180,11 @@ class Options:
             fallbacks=_functions((fallback,) if callable(fallback) else fallback),
             tenant=_text_or_function("tenant", said.get("tenant", "")),
             name=_text("name", said.get("name", "")),
+            capture=_switch("capture", said.get("capture", False)),
         )
 
 
-NAMES = ("cache", "key", "retry", "rate_limit", "timeout", "circuit_breaker", "fallback", "tenant", "name")
+NAMES = ("cache", "key", "retry", "rate_limit", "timeout", "circuit_breaker", "fallback", "tenant", "name", "capture")
 
 
 def _made(option: str, kind: type[M], first: str, value: Any) -> M | None:
@@ -212,6 +219,12 @@ def _function(option: str, value: Any) -> Callable[..., Any] | None:
 def _text(option: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"wrap.{option}: expected a string, got {type(value).__name__}")
+    return value
+
+
+def _switch(option: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"wrap.{option}: expected True or False, got {type(value).__name__}")
     return value
 
 

@@ -21,14 +21,17 @@ from ..runtime.callables import Kind, kind_of
 from ..runtime.drive import drive
 from ..runtime.edge import Door
 from ..runtime.process import ProcessLock
-from ..types.call import CacheControl, Call, Handler, Options as CallOptions
+from ..types.call import CacheControl, Call, Handler, Options as CallOptions, Trail
+from ..types.capture import Run, Tally
 from ..types.deployment import Deployment
 from ..types.reply import Reply
 from ..types.request import Request
 from ..types.response import Answer, Chunk, Value
 from ..types.runtime import Runtime
 from ..types.wire import dumps
+from .captured import captured, inside, summed, until
 from .decorator import Options
+from .handed import handed, is_stream
 from .identity import Arguments, exact, identity_of, name_of
 
 if TYPE_CHECKING:
@@ -63,11 +66,12 @@ class _Turned(BaseException):
 
 @dataclass(slots=True)
 class _Invocation:
-    """The arguments of one call; `begun` is what the function returned already, if it did."""
+    """The arguments of one call; `begun` is what the function returned already, if it did, `run` the last captured one."""
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
     begun: Awaitable[Any] | None = None
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +144,32 @@ class Wrapped:
         )
 
     def _candidate(self, pipeline: Pipeline, function: Callable[..., Any], name: str) -> Candidate:
-        follows = kind_of(function) in ("generator", "async_generator")
+        kind = kind_of(function)
+        follows = kind in ("generator", "async_generator")
         own = function is self._function
 
         async def asked(call: Call) -> Reply:
             invocation: _Invocation = call.trail.notes[INVOCATION]
             target = self._begun(invocation, call) if own else function
-            reading = _Values(follows, call.request.stream)
-            return await reply_from(
+            trail = call.trail
+            run = None if trail.tally is None else self._run(call, trail.tally)
+            if run is not None:
+                invocation.run, target = run, inside(run, target, kind)
+            reading = _Values(follows, call.request.stream, trail)
+            answering = reply_from(
                 call, target, invocation.args, invocation.keywords, reading=reading, meaning=self._meaning
             )
+            return await (answering if run is None else captured(run, answering))
 
         options = self._options
         deployment = Deployment(name, "function", name)
         return pipeline.around_attempt(deployment, asked, (), breaker=options.breaker, timeouts=options.timeouts)
+
+    def _run(self, call: Call, tally: Tally) -> Run:
+        parent = call.trail.parent
+        # Retries are made in one place: outermost, where somebody asked for them.
+        retries = not self._options.retried and (parent is None or parent.retries)
+        return Run(call, self._gateway._inside, until(call), retries, tally)
 
     def _begun(self, invocation: _Invocation, call: Call) -> Callable[..., Any]:
         """The function itself, or where it was called already what it returned."""
@@ -275,6 +291,9 @@ class Wrapped:
 
     async def _value(self, runtime: Runtime, invocation: _Invocation) -> Any:
         reply = await self._opened(runtime, invocation, False)
+        whole = reply.whole
+        if isinstance(whole, Value) and is_stream(whole.value):
+            return handed(whole.value, reply, invocation.run, self._meaning)
         answer = await reply.response()
         if isinstance(answer, Value):
             return answer.value
@@ -297,6 +316,9 @@ class Wrapped:
         call = place.door.call(runtime, self._name, request, options)
         call.way = place.route
         call.trail.notes[INVOCATION] = invocation
+        if self._options.capture or self._gateway._inside.get() is not None:
+            call.trail.tally = Tally()
+            call.trail.retries = self._options.retried
         return await self._gateway._open(call, place.handler)
 
     def _control(self, place: _Place, request: Request, options: CallOptions) -> CacheControl | None:
@@ -327,18 +349,19 @@ class Wrapped:
 class _Values:
     """What a wrapped function gives, untouched. Only generators are followed, and what stands in for one."""
 
-    __slots__ = ("_follows", "_stream")
+    __slots__ = ("_follows", "_stream", "_trail")
 
-    def __init__(self, follows: bool, stream: bool) -> None:
+    def __init__(self, follows: bool, stream: bool, trail: Trail) -> None:
         self._follows = follows
         self._stream = stream
+        self._trail = trail
 
     def follows(self, result: object) -> bool:
         return self._follows or (self._stream and isinstance(result, Iterator | AsyncIterator))
 
     def whole(self, result: Any) -> Answer:
         if isinstance(result, Answer):
-            return result
+            return summed(result, self._trail)
         return Value(value=[result] if self._stream and not isinstance(result, list) else result)
 
     def pieces(self, item: Any) -> Sequence[Chunk]:

@@ -89,11 +89,12 @@ class CallStats:
     def _end(self, call: Call, cached: str | None, ready_s: float | None, outcome: Outcome) -> None:
         total_s = call.runtime.now() - call.started
         trail, usage, error = call.trail, outcome.usage, outcome.error
+        tally = trail.tally
         name = error.kind if isinstance(error, GatewayError) else outcome.name
         with self._lock:
             self._ended += 1
             self._outcomes[name] = self._outcomes.get(name, 0) + 1
-            self._attempts += len(trail.attempts)
+            self._attempts += len(trail.attempts) if tally is None else tally.own(trail.attempts)
             self._latency.add(total_s)
             if cached is not None:
                 self._cached[cached] = self._cached.get(cached, 0) + 1
@@ -101,7 +102,8 @@ class CallStats:
                 self._first.add(ready_s)
                 own_s = ready_s - trail.upstream_s - trail.waited_s
                 self._overhead.add(own_s if own_s > 0.0 else 0.0)
-            if usage is not None:
+            # Calls that were made inside of this one have counted their tokens themselves.
+            if usage is not None and (tally is None or not tally.runs):
                 self._input_tokens += usage.input_tokens or 0
                 self._output_tokens += usage.output_tokens or 0
 

@@ -12,6 +12,7 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..policies.timers import Timers
+    from .capture import Run, Tally
     from .deployment import Deployment
     from .reply import Later, Reply
 
@@ -80,6 +81,7 @@ class Attempt:
         waited_s: Seconds of backoff before it.
         reason: Why it was made: `first`, `again`, `fallback` or `hedge`.
         unsaid: What was left out of the request because the upstream's format has no words for it, with the reasons.
+        inside: Name of the wrapped function whose run made it; empty if it is an attempt of the call itself.
     """
 
     deployment: str
@@ -92,6 +94,7 @@ class Attempt:
     waited_s: float = 0.0
     reason: str = "first"
     unsaid: tuple[str, ...] = ()
+    inside: str = ""
 
 
 class Trail:
@@ -105,9 +108,12 @@ class Trail:
         later: How whoever drops a reply is spared the settling, if there is a gateway; see `Reply.on_end`.
         upstream_s: Seconds that upstreams took.
         waited_s: Seconds of backoff and in queues.
+        parent: The run of a captured function in which the call was made; None if it was made elsewhere.
+        tally: What the calls come to that are made inside of this one; None if it does not capture.
+        retries: Whether what failed is repeated. It is not inside of a function that is run again instead.
     """
 
-    __slots__ = ("attempts", "later", "notes", "sent", "upstream_s", "waited_s")
+    __slots__ = ("attempts", "later", "notes", "parent", "retries", "sent", "tally", "upstream_s", "waited_s")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
@@ -116,6 +122,9 @@ class Trail:
         self.later: Later | None = None
         self.upstream_s = 0.0
         self.waited_s = 0.0
+        self.parent: Run | None = None
+        self.tally: Tally | None = None
+        self.retries = True
 
 
 @dataclass(slots=True)

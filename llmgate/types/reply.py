@@ -261,6 +261,13 @@ class Reply:
             raise
         return folder.answer()
 
+    def finish(self, name: str = "ok", error: BaseException | None = None) -> None:
+        """
+        Say how it ended, for whoever hands on what is read without being read here. Harmless on a reply that has ended.
+        """
+        self._whole = None
+        self._end(self._outcome(name, error))
+
     async def close(self) -> None:
         """Enough: cut the upstream off and settle. Harmless on a reply that has ended."""
         if self.ended is None:

@@ -61,6 +61,11 @@ class Usage:
             *[theirs if mine is None or (theirs is not None and theirs > mine) else mine for mine, theirs in pairs]
         )
 
+    def plus(self, other: Usage) -> Usage:
+        """The sum of two answers, field by field, as far as they said; None only where neither did."""
+        pairs = zip(_counts(self), _counts(other), strict=True)
+        return Usage(*[theirs if mine is None else mine if theirs is None else mine + theirs for mine, theirs in pairs])
+
     def __bool__(self) -> bool:
         return any(count is not None for count in _counts(self))
 
