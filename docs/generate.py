@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 import llmgate
 from llmgate import errors
+from llmgate.config.server import KeySettings, ServerSettings
 from llmgate.config.settings import CallDefaults, HTTPSettings, PriceSettings, RouteSettings, Settings, Target
 from llmgate.middleware.cache import MemoryTier, SqliteTier
 from llmgate.providers.base import ModelInfo
@@ -43,7 +44,7 @@ MODELS: dict[str, type[BaseModel]] = {
     for cls in (
         llmgate.Cache, llmgate.CircuitBreaker, llmgate.LoadBalance, llmgate.RateLimit, llmgate.Retry,
         llmgate.SingleFlight, llmgate.Timeouts, llmgate.Simulated, CallDefaults, HTTPProvider, HTTPSettings, MemoryTier,
-        ModelInfo, PriceSettings, RouteSettings, Settings, SqliteTier, Target,
+        KeySettings, ModelInfo, PriceSettings, RouteSettings, ServerSettings, Settings, SqliteTier, Target,
     )
 }  # fmt: skip
 PYTHON_ONLY = {"name", "http_client", "async_http_client"}  # of a provider: not for configuration files

@@ -103,7 +103,7 @@ class ServerSettings(_Options):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise refusal((("tls_key",), self.tls_key, "a certificate and its key go together; give both or neither"))
+            raise refusal((("tls_key",), self.tls_key, "tls_certificate and tls_key go together; give both or neither"))
         hashes = [key.hash for key in self.keys]
         for at, one in enumerate(hashes):
             if one in hashes[:at]:

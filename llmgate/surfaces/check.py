@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..config.building import Pipeline
+from ..config.explaining import suggestion
 from ..config.settings import RouteSettings, Settings, Target
 from ..middleware.attempts import Route
 from ..middleware.limits import RateLimit
@@ -99,6 +100,7 @@ def checked(settings: Settings, *, tokens: int = 1000) -> Report:
     findings += _weights(settings)
     findings += _times(pipeline, routes)
     findings += _prices(pipeline, routes)
+    findings += _server(settings)
     worst = {name: worst_case(pipeline, route, tokens) for name, route in routes.items()}
     return Report(sorted(findings, key=lambda finding: (finding.level, finding.path)), worst, tokens)
 
@@ -265,3 +267,26 @@ def _prices(pipeline: Pipeline, routes: dict[str, Route]) -> Iterator[Finding]:
                 f"{unpriced} has no known price, so it {what}" if by_cost else f"{unpriced} has no known price; {what}"
             )
             yield Finding("warning", f"routes.{name}", f"{text}. Give one under prices")
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    """Why nobody could be served, or somebody not."""
+    server = settings.server
+    if server is None:
+        return
+    for path, text in server.problems():
+        yield Finding("error", path, text)
+    names = {*settings.routes, *settings.providers}
+    for at, key in enumerate(server.keys):
+        for route in key.routes:
+            name, slash, _ = route.partition("/")
+            if not any(_fits(known, name, slash) for known in names):
+                text = f"there is no route or provider for {route!r}; {suggestion(name, names)}"
+                yield Finding("error", f"server.keys[{at}].routes", text)
+    if "*" in server.cors and not server.keys:
+        text = "any web page in a browser on this machine may ask, and spend your money; name the origins, or add keys"
+        yield Finding("warning", "server.cors", text)
+
+
+def _fits(known: str, name: str, slash: str) -> bool:
+    return known.startswith(name[:-1]) if name.endswith("*") and not slash else known == name

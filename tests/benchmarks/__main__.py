@@ -21,6 +21,7 @@ from .calls import HEADERS, counted, exchange, messages
 from .dialects import tables
 from .footprint import footprint
 from .sdk import sdk
+from .server import served
 from .upstream import serve
 
 FULL: dict[str, Any] = {
@@ -97,6 +98,8 @@ async def run(url: str, quick: bool) -> None:
     table(f"one streamed chunk of {chunks}", per, "bytes + json")
     found = await sdk(url, config, lambda works: compare(works, 200, 1, rounds))
     table("an SDK", found, "openai over its own transport")
+    found = await served(config, url, lambda works: compare(works, 200, 1, rounds))
+    table("a request over HTTP", found, "an empty endpoint of Starlette's")
     await bare.aclose()
     await full.aio.close()
 
