@@ -24,7 +24,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
-BLOCK = re.compile(r"^(?P<mark><!-- no-run -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"^(?P<mark><!-- (?:no-run|needs: (?P<needs>\w+)) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<to>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 PROMISED = re.compile(r"`llmgate\.(?P<name>[A-Z]\w*)")
@@ -43,13 +46,21 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 @dataclass
 class Block:
-    """A block of code in a page; `prints` is the `text` block right behind it, if there is one."""
+    """
+    A block of code in a page.
+
+    Attributes:
+        run: Whether the test of its page runs it.
+        prints: The `text` block right behind it, if there is one.
+        needs: The package without which it cannot run; another test runs it if that is there.
+    """
 
     language: str
     code: str
     line: int
     run: bool
     prints: str | None = None
+    needs: str | None = None
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -60,7 +71,7 @@ def blocks_of(page: Path) -> list[Block]:
         line = text.count("\n", 0, match.start("code")) + 1
         if match["language"] == "text" and found and not text[end : match.start()].strip():
             found[-1].prints = match["code"]
-        found.append(Block(match["language"], match["code"], line, match["mark"] is None))
+        found.append(Block(match["language"], match["code"], line, match["mark"] is None, needs=match["needs"]))
         end = match.end()
     return found
 

@@ -5,7 +5,7 @@ client stays what it is, hooks and headers and all, on a transport of the gatewa
 from then on. Rows are found by the names of modules: nothing is imported that its user has not imported.
 
 Sources, checked 2026-11-21: the packages anthropic 2.11, any-llm-sdk 1.40, cohere 7.3, google-genai 3.4, groq 1.7,
-langchain-anthropic 1.7, langchain-openai 1.7, mistralai 3.7, ollama 0.6, openai 3.52 and together 2.36.
+langchain-anthropic 1.7, langchain-openai 1.7, mistralai 3.7, ollama 0.6, openai 3.52 and together 3.1.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ CLASSES = {
     "openai": ("OpenAI", "AsyncOpenAI", "/v1"),
     "anthropic": ("Anthropic", "AsyncAnthropic", ""),
     "groq": ("Groq", "AsyncGroq", ""),
-    "together": ("Together", "AsyncTogether", "/v1"),
+    "together": ("Together", "AsyncTogether", ""),
 }
 
 
