@@ -16,10 +16,10 @@ import hashlib
 import inspect
 import uuid
 from collections.abc import Callable, Mapping
-from types import CodeType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, get_type_hints
 
-__all__ = ["Arguments", "exact", "identity_of", "name_of"]
+__all__ = ["Arguments", "exact", "identity_of", "name_of", "standing_for"]
 
 DIGEST_BYTES = 8  # of the code; it keeps versions of one function apart, not functions of the whole world
 
@@ -29,11 +29,52 @@ _TUPLE = "\0tuple"  # no argument of JSON is likely to have such a key; one that
 
 def name_of(function: Callable[..., Any]) -> str:
     """Where a function stands, `module.qualified_name`."""
+    inner = _within_partials(function)
+    module = getattr(inner, "__module__", None) or type(inner).__module__
+    return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+
+
+def standing_for(function: Callable[..., Any], made: FunctionType) -> FunctionType:
+    """
+    The function that was made, with name, documentation, signature and annotations of the one in whose place it stands.
+
+    Partials and objects that can be called have their own words for these, or none: theirs are those of what they call.
+    """
+    plain = inspect.isroutine(function)
+    functools.update_wrapper(made, function, updated=("__dict__",) if plain else ())
+    if plain and hasattr(function, "__annotations__"):
+        return made
+    made.__annotations__ = _hints(function)
+    if not hasattr(function, "__name__"):
+        inner = _within_partials(function)
+        named = inner if hasattr(inner, "__qualname__") else type(inner)
+        made.__name__, made.__qualname__, made.__module__ = named.__name__, named.__qualname__, named.__module__
+        if inner is not function and "__doc__" not in vars(function):
+            made.__doc__ = inner.__doc__
+    return made
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations, resolved, because of what is no function nobody could tell where to look the names up."""
+    inner = _within_partials(function)
+    made = inner if inspect.isclass(inner) else None
+    if not inspect.isroutine(inner):
+        inner = inner.__init__ if made is not None else type(inner).__call__
+    try:
+        taken = {*inspect.signature(function).parameters, "return"}
+        hints = get_type_hints(inner, include_extras=True)
+    except (AttributeError, NameError, TypeError, ValueError):
+        return {}
+    if made is not None:
+        hints["return"] = made
+    return {name: hint for name, hint in hints.items() if name in taken}
+
+
+def _within_partials(function: Callable[..., Any]) -> Any:
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
-    module = getattr(inner, "__module__", None) or type(inner).__module__
-    return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+    return inner
 
 
 def identity_of(function: Callable[..., Any]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
 
 from ..config.building import Pipeline
 from ..errors import GatewayError
@@ -32,7 +32,7 @@ from ..types.wire import dumps
 from .captured import captured, inside, summed, until
 from .decorator import Options
 from .handed import handed, is_stream
-from .identity import Arguments, exact, identity_of, name_of
+from .identity import Arguments, exact, identity_of, name_of, standing_for
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
@@ -207,10 +207,7 @@ class Wrapped:
             "generator": self._generator,
             "async_generator": self._async_generator,
         }
-        made = makers[self._kind]()
-        # The attributes of an object that can be called are none of the function's business.
-        updated = ("__dict__",) if inspect.isroutine(self._function) else ()
-        return functools.update_wrapper(made, self._function, updated=updated)
+        return standing_for(self._function, cast(FunctionType, makers[self._kind]()))
 
     def _plain(self) -> Callable[..., Any]:
         def wrapper(*args: Any, **keywords: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
+import doctest
 import functools
 import inspect
 import logging
@@ -17,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+import typing
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from enum import StrEnum
@@ -779,6 +782,119 @@ class Box:
 
 class Crate(Box):
     pass
+
+
+class Thing:
+    """Something to be annotated with."""
+
+
+@EVER.wrap
+def annotated(thing: Thing, number: int = 3, *, kind: str = "a") -> list[Thing]:
+    """
+    Takes a thing.
+
+    >>> annotated("thing")
+    ['thing']
+    """
+    return [thing]
+
+
+class Annotated:
+    """Can be called, and has an attribute."""
+
+    limit: int = 3
+
+    def __call__(self, thing: Thing) -> str:
+        return f"{thing}"
+
+
+class TestLooks:
+    """Whoever looks at a wrapped function sees the one that was wrapped."""
+
+    def test_signature_and_hints(self, gateway: Gateway) -> None:
+        """
+        Frameworks that resolve annotations, as FastAPI does for dependencies, find those of the function.
+        """
+        resolved = inspect.signature(annotated, eval_str=True)
+
+        assert [Thing, int, str] == [parameter.annotation for parameter in resolved.parameters.values()]
+        assert list[Thing] == resolved.return_annotation
+        assert {"thing": Thing, "number": int, "kind": str, "return": list[Thing]} == typing.get_type_hints(annotated)
+
+    def test_what_has_no_name_of_its_own(self, gateway: Gateway) -> None:
+        """
+        Partials and objects are called and annotated as what they call, builtins have no hints, classes make themselves.
+        """
+        looks = [
+            (wrapped.__name__, wrapped.__module__, typing.get_type_hints(wrapped))
+            for wrapped in map(
+                gateway.wrap,
+                (functools.partial(annotated, Thing()), Annotated(), math.sqrt, operator.itemgetter(0), Thing),
+            )
+        ]
+
+        assert [
+            ("annotated", __name__, {"number": int, "kind": str, "return": list[Thing]}),
+            ("Annotated", __name__, {"thing": Thing, "return": str}),
+            ("sqrt", "math", {}),
+            ("itemgetter", "operator", {}),
+            ("Thing", __name__, {"return": Thing}),
+        ] == looks
+        assert annotated.__doc__ == gateway.wrap(functools.partial(annotated, Thing())).__doc__
+
+    def test_copies(self) -> None:
+        """
+        A copy of a function is the function, and pickled it is its name; so are methods of either kind.
+        """
+        assert annotated is copy.copy(annotated) is copy.deepcopy(annotated) is pickle.loads(pickle.dumps(annotated))
+        box = Crate("mine")
+        for method in (box.plain, box.later, Crate.outer_static, Crate.outer_class, Crate.inner_class):
+            again = pickle.loads(pickle.dumps(method))
+            assert getattr(again, "__func__", again) is getattr(method, "__func__", method)
+        assert "mine a" == pickle.loads(pickle.dumps(box.plain))("a")
+
+    def test_doctests(self) -> None:
+        """
+        The examples in its documentation are found and run.
+        """
+        module = sys.modules[__name__]
+        found = doctest.DocTestFinder(recurse=False).find(annotated, module=module, globs=vars(module))
+        ran = doctest.DocTestRunner().run(found[0])
+
+        assert (1, 0) == (ran.attempted, ran.failed)
+        assert doctest.DocTestFinder()._from_module(module, annotated)  # type: ignore[attr-defined]
+
+    def test_fixtures(self, tmp_path: Path) -> None:
+        """
+        pytest takes wrapped functions and generators as fixtures and as tests, with what they ask for.
+        """
+        (tmp_path / "test_it.py").write_text(
+            """
+import pytest
+from llmgate import Gateway
+gateway = Gateway()
+
+@pytest.fixture
+@gateway.wrap
+def one():
+    return 1
+
+@pytest.fixture
+@gateway.wrap
+def two(one):
+    yield one + 1
+
+@gateway.wrap
+def test_them(one, two):
+    assert (1, 2) == (one, two)
+"""
+        )
+        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        said = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+            env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "1 passed" in said.stdout
 
 
 class TestMethods:
