@@ -42,9 +42,7 @@ class KeySettings(_Options):
     )
     tags: dict[str, str] = Field(default_factory=dict, description="labels of its calls, which requests cannot change")
     routes: _Texts = Field(
-        default=("*",),
-        min_length=1,
-        description="what it may ask for: routes and `provider/model`, `*` at the end for any rest",
+        default=("*",), description="what it may ask for: routes and `provider/model`, `*` at the end for any rest"
     )
     operator: bool = Field(default=False, description="whether it may read /metrics and the details of /health")
 
