@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import threading
@@ -102,18 +103,22 @@ _END = object()
 
 
 class _PlainItems:
-    """An iterator whose next item may block a thread."""
+    """
+    An iterator whose next item may block a thread. Where that is another thread than its reader's, it has a context of its
+    own, from the first item to the last: what a generator sets is there when it goes on, and can be taken back.
+    """
 
     def __init__(self, runtime: Runtime, items: Iterator[Any]) -> None:
         self._runtime = runtime
         self._items = items
         self._lock = threading.Lock()
+        self._context = contextvars.copy_context()
         self._running = False
         self._left = False
 
     async def pull(self, until: float) -> tuple[bool, Any]:
         runtime = self._runtime
-        item = await runtime.within(until, runtime.offload(self._next))
+        item = await runtime.within(until, runtime.offload(self._there, self._next, threading.get_ident()))
         return item is not _END, item
 
     async def close(self) -> None:
@@ -121,7 +126,10 @@ class _PlainItems:
             self._left = True
             if self._running:
                 return  # a thread that was not waited for is still inside; it closes when it comes out
-        await self._runtime.offload(self._end)
+        await self._runtime.offload(self._there, self._end, threading.get_ident())
+
+    def _there(self, step: Callable[[], Any], reader: int) -> Any:
+        return step() if threading.get_ident() == reader else self._context.run(step)
 
     def _next(self) -> Any:
         if not self._entered():
