@@ -14,6 +14,7 @@ EXAMPLES = ROOT / "examples"
 
 KEY_LINES = {
     "async_many": "100 answers, the last: You said: Question 99",
+    "capture": "3 calls, 3 upstream attempts",
     "custom_middleware": "refused: the prompt is longer than 100 bytes",
     "decorator": "life: 42 (it still ran 3 times: the cache knew)",
     "dict_config": 'retry.max_atempts: unknown option; did you mean "max_attempts"?',

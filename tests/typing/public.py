@@ -255,10 +255,26 @@ async def decorated() -> None:
     assert_type(Box().inner_class("a"), int)
 
 
+@gateway.wrap(capture=True, retry=2)
+async def captured(number: int) -> Response:
+    return await gateway.aio.chat("fast", str(number))
+
+
+@gateway.wrap
+def handed_on(number: int) -> Stream:
+    return gateway.stream("fast", str(number))
+
+
+async def captured_types() -> None:
+    assert_type(await captured(1), Response)
+    assert_type(handed_on(1), Stream)
+
+
 text_of: Callable[[int], str] = gateway.wrap(lambda number: number * "a")
 plain(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 plain("a", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 gateway.wrap(caches="1h")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+gateway.wrap(capture="yes")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 gateway.wrap(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 OpenAI(api_key=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 OpenAI(apikey="sk")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
