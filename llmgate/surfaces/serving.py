@@ -103,7 +103,7 @@ def _patient(base: Any, request_timeout_s: float) -> Any:
             if self.cycle is not before:
                 self._head_is_there()
                 # The application runs a moment later.
-                self.scope["extensions"] = {CONNECTION: self.transport}
+                self.cycle.scope["extensions"] = {CONNECTION: self.transport}
             elif before is None or before.response_complete:
                 if self._late is None:
                     self._await_head()
