@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from ..config.server import ServerSettings
 from ..dialects import dialect_named
 from ..dialects.base import Dialect
-from ..errors import AuthenticationFailed, BadRequest, CredentialError, GatewayClosed, GatewayError, PermissionDenied
+from ..errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    CredentialError,
+    GatewayClosed,
+    GatewayError,
+    PermissionDenied,
+)
 from ..telemetry.prometheus import Requests
 from .answered import Answered, refused
 from .asked import Asked, key_apart
@@ -37,7 +45,8 @@ PASSING = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """Methods that may pass through unread."""
 
 CHALLENGE = (b"www-authenticate", b"Bearer")
-PREFLIGHT_S = b"600"  # seconds that a browser may remember what it may do; the most that Chromium was made to take
+PREFLIGHT_S = b"600"  # seconds that a browser may remember what it may do; Chromium took no more until version 76
+BROKEN = "something broke in the gateway"
 
 
 class GatewayApp:
@@ -100,17 +109,19 @@ class GatewayApp:
         words = spoken(method, asked.path, asked.query, asked.named)
         try:
             answered = await self._answer(conversation, words)
-        except GatewayError as error:
+        except Gone:
+            raise
+        except Exception as error:
+            fault = isinstance(error, ConfigError) or not isinstance(error, GatewayError)
+            told = error if isinstance(error, GatewayError) and not fault else GatewayError(BROKEN)
             # The status is ours to say; of the dialects each knows its own alone.
-            answered = refused(error, _dialect(asked, words), True)
+            answered = refused(told, _dialect(asked, words), True)
             if isinstance(error, AuthenticationFailed):
                 conversation.more.append(CHALLENGE)
-        except Exception as error:
-            if not isinstance(error, Gone):
-                # Nobody's fault but ours. Whoever runs the server is told what it was, the client that it was.
-                broken = GatewayError("something broke in the gateway")
-                await conversation.send(refused(broken, _dialect(asked, words), True))
-            raise
+            if fault:
+                # Whoever runs the server is told what it was, the client that it was.
+                await conversation.send(answered)
+                raise
         await conversation.send(answered)
 
     def _allow_page(self, conversation: Conversation) -> None:

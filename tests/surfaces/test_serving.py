@@ -154,7 +154,9 @@ def test_tls(tmp_path: Path, server: ScriptedServer) -> None:
     section = {"tls_certificate": str(certificate), "tls_key": str(key)}
 
     with process(tmp_path / "llmgate.json", config(server) | {"server": section}) as running:
-        answer = httpx.get(f"https://127.0.0.1:{running.port}/health/live", verify=ssl.create_default_context(cafile=certificate))
+        answer = httpx.get(
+            f"https://127.0.0.1:{running.port}/health/live", verify=ssl.create_default_context(cafile=certificate)
+        )
 
     assert (200, "max-age=31536000") == (answer.status_code, answer.headers["strict-transport-security"])
 
@@ -236,20 +238,20 @@ class TestMounted:
 
         assert ["websocket.close"] == said
 
-    async def test_what_breaks(self, server: ScriptedServer) -> None:
+    @pytest.mark.parametrize("kind", [ZeroDivisionError, ConfigError])
+    async def test_what_breaks(self, server: ScriptedServer, kind: type[Exception]) -> None:
         """
         What is nobody's fault but ours is a 500 that tells nothing, and whoever runs the server gets the exception.
         """
 
         async def broken(call: Any, call_next: Any) -> Any:
-            raise ZeroDivisionError("sk-secret-0123456789")
+            raise kind("sk-secret-0123456789")
 
-        gateway = Gateway(config(server), middleware=[broken])
-        app = gateway.asgi()
+        app = Gateway(config(server), middleware=[broken]).asgi()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://app.example") as asking:
             answer = await asking.post("/v1/messages", json={**ASK, "max_tokens": 1})
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(kind):
             await self.ask(app, "POST", "/v1/messages", json={**ASK, "max_tokens": 1})
 
         assert (500, "error") == (answer.status_code, answer.json()["type"])
