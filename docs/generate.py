@@ -35,6 +35,8 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 CORPUS: dict[str, Any] = json.loads((DOCS / "corpus.json").read_text())
 """What the test of recorded traffic found when it ran last."""
+SDKS: dict[str, Any] = json.loads((DOCS / "sdks.json").read_text())
+"""What the test of SDKs and frameworks found when it was last told to write."""
 ROOMS_ARE_IN = ROOT / "tests" / "test_architecture.py"
 
 PART = re.compile(r"(<!-- generated: (?P<said>[^>]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -245,6 +247,23 @@ def recorded() -> Iterator[str]:
     yield from table(("provider", "kind, as expected / records"), [*rows, ("**all**", f"**{passed} / {found}**")])
 
 
+def sdks() -> Iterator[str]:
+    """One row a package and those who answer it alike, one column for what was tried."""
+    tried = list(next(iter(SDKS.values()))["answered"]["its own"])
+
+    def cell(colours: str) -> str:
+        return "●" if " " in colours else colours or "-"
+
+    rows = []
+    for name, one in SDKS.items():
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for upstream, cells in one["answered"].items():
+            alike.setdefault(tuple(cell(cells[what]) for what in tried), []).append(upstream)
+        why = "; ".join(dict.fromkeys(one["lacks"].values())) or "-"
+        rows += [(f"`{name}`", one["version"], ", ".join(by), *cells, why) for cells, by in alike.items()]
+    yield from table(("package", "version", "answered by", *tried, "why not"), rows)
+
+
 def departures() -> Iterator[str]:
     """One row a reason, with the records to which it applies."""
     reasons: dict[str, list[str]] = {}
@@ -292,7 +311,7 @@ def modules() -> Iterator[str]:
 
 KINDS: dict[str, Callable[..., Iterator[str]]] = {
     "options": options, "sections": sections, "errors": error_table, "names": names, "verbs": verbs,
-    "providers": providers, "abilities": abilities, "capabilities": capabilities, "recorded": recorded,
+    "providers": providers, "abilities": abilities, "capabilities": capabilities, "recorded": recorded, "sdks": sdks,
     "departures": departures, "rooms": rooms, "modules": modules,
 }  # fmt: skip
 
