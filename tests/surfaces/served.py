@@ -91,10 +91,12 @@ class Heard:
     Attributes:
         status: 0 if it said nothing.
         whole: Whether the body came to its end, by its length or its last chunk.
+        let_finish: Whether all of the request could be sent.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.let_finish = True
         head, _, self.body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         self.status = int(first.split()[1]) if first else 0
@@ -112,13 +114,16 @@ class Heard:
 def say(served: Served, *parts: bytes, timeout_s: float = 5.0, gap_s: float = 0.0) -> Heard:
     """Send bytes as they are, part by part, and hear what comes until the server has said an answer or closes."""
     with socket.create_connection(served.address, timeout=timeout_s) as connection:
+        let_finish = True
         try:
             for at, part in enumerate(parts):
                 time.sleep(gap_s if at else 0)
                 connection.sendall(part)
         except OSError:
-            pass  # it had heard enough
-        return hear(connection)
+            let_finish = False
+        heard = hear(connection)
+        heard.let_finish = let_finish
+        return heard
 
 
 def hear(connection: socket.socket) -> Heard:

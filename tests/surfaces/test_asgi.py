@@ -288,7 +288,8 @@ class TestRefusals:
 
     def test_a_body_that_is_too_large(self, server: ScriptedServer) -> None:
         """
-        A body over the limit is a 413, by what it says of itself before a byte of it was read, and by what it is.
+        A body over the limit is a 413, by what it says of itself before a byte of it was read, and by what it is; a client
+        that goes on sending is let for a while, so that it comes to read why.
         """
         with Served(listens(server, {"max_body": 1000})) as served:
             told = say(
@@ -301,7 +302,7 @@ class TestRefusals:
 
         assert (413, "close") == (told.status, told.headers["connection"])
         assert "error" == told.json()["type"]
-        assert (413, "close") == (found.status, found.headers["connection"])
+        assert (413, "close", True) == (found.status, found.headers["connection"], found.let_finish)
         assert 400 == fits.status
         assert [] == server.requests
 
@@ -570,6 +571,22 @@ class TestTheEnd:
         assert not took_more
         assert heard.whole and b"[DONE]" in heard.body
         assert "closed" == served.gateway.health()["status"]
+        assert served.server.config.app.reports.draining
+
+    def test_while_it_drains(self, served: Served, server: ScriptedServer) -> None:
+        """
+        While it drains, whoever still comes on an open connection is sent away, and health says that nobody should come.
+        """
+        served.server.config.app.reports.draining = True
+
+        asked = say(served, post("/v1/chat/completions", ASK))
+        found = {path: say(served, get(path)) for path in ("/health", "/health/ready", "/health/live")}
+
+        assert (503, "close") == (asked.status, asked.headers["connection"])
+        assert "1" == asked.headers["retry-after"]
+        assert {"/health": 503, "/health/ready": 503, "/health/live": 200} == {p: h.status for p, h in found.items()}
+        assert "draining" == found["/health"].json()["status"]
+        assert [] == server.requests
 
     def test_a_drain_has_an_end(self, server: ScriptedServer) -> None:
         """
