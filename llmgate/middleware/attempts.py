@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import ClassVar, Literal
 
@@ -289,7 +290,7 @@ class Attempts:
         except BaseException:
             budget.leave()
             raise
-        reply.on_end(lambda outcome: budget.leave())
+        reply.on_end(budget.leave, call.trail.later)
         return reply
 
     async def _ask(self, call: Call, candidate: Candidate, reason: str, waited_s: float, others: bool) -> Reply:
@@ -321,16 +322,7 @@ class Attempts:
         trail.attempts.append(
             Attempt(name, "ok", "ok", 200, reply.request_id, began_s, lasted_s, waited_s, reason, reply.unsaid)
         )
-
-        def settle(outcome: Outcome) -> None:
-            usage = outcome.usage
-            over = now()
-            standing.ended(over, outcome, over - started, None if usage is None else usage.output_tokens)
-            if outcome.error is not None:
-                # The answer broke off after it had begun: the record of its beginning is not the whole truth.
-                trail.attempts[place] = _record(call, candidate, outcome, started, over, reason, waited_s)
-
-        reply.on_end(settle)
+        reply.on_end(partial(_ended, call, candidate, place, started, reason, waited_s), trail.later)
         return reply
 
     async def _repair(self, call: Call, route: Route, candidate: Candidate, error: GatewayError) -> Reply:
@@ -383,7 +375,7 @@ class Attempts:
                     continue
                 if held is not None:
                     # The retry is in the air until its answer has ended.
-                    reply.on_end(_given_back(held))
+                    reply.on_end(held.give_back, call.trail.later)
                     held = None
                 return reply
         finally:
@@ -419,11 +411,15 @@ def _sharing(route: Route, candidate: Candidate) -> list[Candidate]:
     ]
 
 
-def _given_back(budget: RetryBudget) -> Callable[[Outcome], None]:
-    def settle(outcome: Outcome) -> None:
-        budget.give_back()
-
-    return settle
+def _ended(
+    call: Call, candidate: Candidate, place: int, started: float, reason: str, waited_s: float, outcome: Outcome
+) -> None:
+    """The answer is over of the attempt whose record has this place."""
+    usage, over = outcome.usage, call.runtime.now()
+    candidate.standing.ended(over, outcome, over - started, None if usage is None else usage.output_tokens)
+    if outcome.error is not None:
+        # The answer broke off after it had begun: the record of its beginning is not the whole truth.
+        call.trail.attempts[place] = _record(call, candidate, outcome, started, over, reason, waited_s)
 
 
 def _record(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
 
-from ..policies.breaker import Breaker, Transition
+from ..policies.breaker import Breaker, Permit, Transition
 from ..types.call import Call, Handler
 from ..types.reply import Outcome, Reply
 from ..types.units import Duration
-from .base import Middleware, attended
+from .base import Middleware
 
 __all__ = ["CircuitBreaker"]
 
@@ -67,15 +68,19 @@ class CircuitBreaker(Middleware):
         """`call_next` behind a breaker that others look at, too."""
 
         async def guarded(call: Call) -> Reply:
-            now = call.runtime.now
-            permit = breaker.admit(now())
-
-            def tell(outcome: Outcome) -> None:
-                permit.record(now(), outcome)
-
-            reply = await attended(call_next(call), tell)
+            permit = breaker.admit(call.runtime.now())
+            try:
+                reply = await call_next(call)
+            except BaseException as error:
+                _tell(call, permit, Outcome.of(error))
+                raise
+            reply.on_end(partial(_tell, call, permit), call.trail.later)
             # The first content is there: however long the rest takes, this call is not late.
-            permit.answered(now())
+            permit.answered(call.runtime.now())
             return reply
 
         return guarded
+
+
+def _tell(call: Call, permit: Permit, outcome: Outcome) -> None:
+    permit.record(call.runtime.now(), outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import ClassVar
 
 from pydantic import Field
@@ -61,7 +62,7 @@ class Timeouts(Middleware):
             write_s=self.write,
         )
 
-        async def timed(call: Call) -> Reply:
+        def timed(call: Call) -> Awaitable[Reply]:
             request = call.request
             # What passes through unread may be work of minutes that says nothing until it is done.
             pieces = request.stream and request.verb != "request"
@@ -69,6 +70,6 @@ class Timeouts(Middleware):
             call.timers = Timers(clocks, call.runtime.now(), call.deadline, pieces, call.patience_s)
             # Behind this nothing of ours is left that could refuse.
             call.trail.sent += 1
-            return await call_next(call)
+            return call_next(call)
 
         return timed

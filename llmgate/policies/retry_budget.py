@@ -50,8 +50,8 @@ class RetryBudget:
         with self._lock:
             self.in_flight += 1
 
-    def leave(self) -> None:
-        """A call is over."""
+    def leave(self, outcome: object = None) -> None:
+        """A call is over, however."""
         with self._lock:
             self.in_flight -= 1
 
@@ -64,8 +64,8 @@ class RetryBudget:
                 return True
             return False
 
-    def give_back(self) -> None:
-        """A retry that was taken is over, or was not made."""
+    def give_back(self, outcome: object = None) -> None:
+        """A retry that was taken is over, however, or was not made."""
         with self._lock:
             self.retries -= 1
 
