@@ -22,13 +22,14 @@ from typing import Any, Literal
 
 from ..types.call import CacheControl, Call, Options
 from ..types.request import Request
+from ..types.wire import encode
 
 __all__ = ["FIELDS", "IN_KEY", "NOT_IN_KEY", "CacheKey", "KeyHash", "Scope"]
 
 KeyHash = Literal["blake2b", "sha256"]
 Scope = Literal["tenant", "shared"]
 
-VERSION = 2  # of the encoding; another one makes all keys new
+VERSION = 3  # of the encoding; another one makes all keys new
 KEY_BYTES = 32  # of both digests
 KNOWN = 4096  # keys kept with what they were made of, 400 bytes each: under two megabytes
 
@@ -84,6 +85,7 @@ FIELDS: Mapping[type, Mapping[str, tuple[bool, str]]] = {
 # Parameters in which the order of keys says nothing, or that have no keys: all the large ones.
 _ORDERLESS = frozenset({"messages", "prompt", "input", "stop"})
 _NESTED = (dict, list, tuple)
+_FLAT = frozenset({str, int, bool, type(None)})
 # Of a body in a caller's own format, what is said of the model elsewhere, and of the way of the answer.
 _TRAVEL = frozenset({"model", "modelId", "stream"})
 
@@ -155,42 +157,74 @@ class CacheKey:
         if original is not None and not original.plain:
             # Everything else that may be sent is made of this.
             said = {name: value for name, value in original.body.items() if name not in _TRAVEL}
-            return self._made(self._hash(self._digested(said) + request.spoken.encode()), *circumstances)
+            return self._made(request.spoken.encode() + _body(said), *circumstances)
         encoded = request.encoded
         if not encoded:
-            return self._made(self._digested(request.body), *circumstances)
+            return self._made(_body(request.body), *circumstances)
         asked = (_blake2b(encoded), circumstances)
         key = self._known.get(asked)
         if key is None:
             if len(self._known) >= KNOWN:
                 self._known = {}
-            key = self._known[asked] = self._made(self._digested(request.body), *circumstances)
+            key = self._known[asked] = self._made(_body(request.body), *circumstances)
         return key
 
     def _made(
         self, body: bytes, tenant: str, namespace: str, route: str, model: str, path: str, verb: str, method: str,
         fallback: bool, drop: bool,
     ) -> bytes:  # fmt: skip
-        # The lengths come first, so that no text can reach into its neighbour. The body's digest is always 32 bytes.
+        # The lengths come first, so that no text can reach into its neighbour, and the body last.
         text = (
             f"{VERSION} {self._shared:d}{fallback:d}{drop:d} {len(tenant)} {len(namespace)} {len(route)} {len(model)} {len(path)} "
             f"{verb} {method} {tenant}{namespace}{route}{model}{path}"
         )
         # surrogatepass gives every text bytes of its own, lone surrogates included.
-        return self._hash(body + text.encode("utf-8", "surrogatepass"))
+        return self._hash(text.encode("utf-8", "surrogatepass") + body)
 
-    def _digested(self, body: Any) -> bytes:
-        """The digest of a body in order."""
-        parts = [body]
-        if isinstance(body, dict) and "stream_options" in body:
-            # How the stream is cut, not what it says.
-            parts[-1] = body = {name: value for name, value in body.items() if name != "stream_options"}
-        try:
-            text = _sorted(parts + _in_order(body)) if isinstance(body, dict) else _ordered(parts)
-        except TypeError:
-            # Keys of several types have no order of their own; the order given is then part of the key.
-            text = _ordered(parts)
-        return self._hash(text.encode("utf-8", "surrogatepass"))
+
+def _body(body: Any) -> bytes:
+    """A body in order. What begins with an equals sign is flat, what begins with a bracket is any, in front stands a format."""
+    if not isinstance(body, dict):
+        return _ordered([body]).encode("utf-8", "surrogatepass")
+    try:
+        return _flat(body) or _nested(body)
+    except TypeError:
+        # Something else than a text becomes one on its way when it is a key, and cannot be put in order before.
+        body = json.loads(_ordered(body))
+        return _flat(body) or _nested(body)
+
+
+def _flat(body: dict[str, Any]) -> bytes | None:
+    """A body that holds nothing but texts, numbers and messages of such, as most do: in half the time. None for any other."""
+    parts: list[Any] = []
+    "".join(body)  # of keys that are no texts there is none
+    for name in sorted(body):
+        value = body[name]
+        if type(value) in _FLAT or (type(value) is float and value - value == 0.0):
+            parts.append((name, value))
+        elif name == "messages" and type(value) is list:
+            for message in value:
+                if type(message) is not dict:
+                    return None
+                "".join(message)
+                for part in message.values():
+                    if type(part) not in _FLAT:
+                        return None
+            parts.append([sorted(message.items()) for message in value])
+        elif name != "stream_options":
+            return None
+    try:
+        return b"=" + encode(parts)
+    except ValueError:
+        return None  # half of a character pair, which only the other way can write
+
+
+def _nested(body: dict[str, Any]) -> bytes:
+    parts = [body]
+    if "stream_options" in body:
+        # How the stream is cut, not what it says.
+        parts[-1] = body = {name: value for name, value in body.items() if name != "stream_options"}
+    return _sorted(parts + _in_order(body)).encode("utf-8", "surrogatepass")
 
 
 def _in_order(body: dict[Any, Any]) -> list[Any]:

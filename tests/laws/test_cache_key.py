@@ -21,7 +21,12 @@ numbers = st.one_of(st.integers(-2, 2), st.sampled_from([0.0, -0.0, 1.0, 1e300, 
 values = st.recursive(
     numbers | texts, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2)
 )
-bodies = st.dictionaries(st.sampled_from(["messages", "prompt", "tools", "seed", "a", "b"]), values, max_size=3)
+messages = st.lists(
+    st.dictionaries(st.sampled_from(["role", "content", "a"]), numbers | texts | values, max_size=2), max_size=2
+)
+bodies = st.fixed_dictionaries({}, optional={"messages": messages, "a": values, "seed": numbers}) | st.dictionaries(
+    st.sampled_from(["messages", "prompt", "tools", "seed", "a", "b"]), values, max_size=3
+)
 
 
 @st.composite

@@ -210,6 +210,48 @@ def test_the_order_of_parameters_does_not_matter() -> None:
     assert with_body(turned) == with_body(BODY)
 
 
+def test_nor_does_it_within_the_parts_of_a_message() -> None:
+    """
+    However deep in a message, the order of keys says nothing; the order of its parts does.
+    """
+
+    def said(*parts: dict[str, Any]) -> bytes:
+        return with_body({"messages": [{"role": "user", "content": list(parts)}]})
+
+    one, other = {"type": "text", "text": "a"}, {"text": "b", "type": "text"}
+
+    assert said(one, other) == said(dict(reversed(one.items())), dict(reversed(other.items())))
+    assert said(one, other) != said(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({5: 1}, {"5": 1}), ({None: "a"}, {"null": "a"}), ({"messages": [{5: 1}]}, {"messages": [{"5": 1}]})],
+    ids=str,
+)
+def test_a_key_is_what_it_is_on_the_wire(one: Any, other: Any) -> None:
+    """
+    A number, or nothing, as the name of a parameter is sent as a text, and is asked like one.
+    """
+    assert with_body(one) == with_body(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1}, ["a", 1]), ({"a": 1}, [["a", 1]]), ({"messages": [{"a": 1}]}, [[["a", 1]]]),
+        ({"messages": []}, {}), ({"messages": [{}]}, {"messages": []}), ({"messages": "a"}, {"messages": [{"a": "a"}]}),
+        ({"messages": [{"role": "a"}, {"role": "b"}]}, {"messages": [{"role": "a", "role2": "b"}]}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bodies_of_other_shapes_differ(one: Any, other: Any) -> None:
+    """
+    Lists that look like parameters, and messages that look like one another, are other questions.
+    """
+    assert with_body(one) != with_body(other)
+
+
 def test_the_order_of_a_schema_matters() -> None:
     """
     A model writes the properties in the order of the schema, so another order is another question.
