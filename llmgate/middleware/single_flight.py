@@ -139,7 +139,7 @@ class Sharing:
 
     def _take_off(self, call: Call, seat: Seat[_Landing]) -> None:
         # The work may outlive its caller, and then its deadline grows; the caller's own must not.
-        working = call.but()
+        working = call.copy()
         if self.flights.depart(seat, working):
             task = call.runtime.detach(self._fly(working, seat), partial(self._given_up, working, seat))
             self.flights.departed(seat, task)

@@ -27,7 +27,7 @@ from ..types.deployment import Deployment
 from ..types.media import Binary
 from ..types.reply import Reply
 from ..types.request import ONCE, Request
-from ..types.response import Answer, Chunk, RawResponse
+from ..types.response import Answer, Chunk, RawResponse, Response, leave_unread
 from ..types.secret import Credential, Secret
 from ..types.wire import Clients, WireRequest, WireResponse
 from .addresses import REDIRECTS_MAX, address, fetching, is_loopback, redirected
@@ -420,6 +420,9 @@ class _Asker:
         if isinstance(answer, Binary) and not answer.media_type:
             answer.media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         self._provider.told_beside(answer, response.headers)
+        if type(answer) is Response and answer.raw is not None:
+            # Few look at it, and it holds everything a second time.
+            leave_unread(answer, body)
         reply = Reply.of(answer, deployment=call.deployment, request_id=_request_id(response.headers))
         if request.spoken and request.spoken == self._dialect.format(request.verb, request.model):
             answer.wire = body

@@ -170,6 +170,13 @@ class Call:
             self.fingerprint, None, patience_s, None, deployment, self.trail,
         )  # fmt: skip
 
+    def copy(self) -> Call:
+        """A copy whose fields may be set in place; the trail stays shared."""
+        return Call(
+            self.request, self.runtime, self.route, self.options, self.started, self.deadline,
+            self.fingerprint, self.way, self.patience_s, self.timers, self.deployment, self.trail,
+        )  # fmt: skip
+
     def but(self, **changes: Any) -> Call:
         """A copy with some fields changed; the trail stays shared."""
         return replace(self, **changes)

@@ -34,6 +34,7 @@ from .response import (
     ToolCall,
     Value,
     leave_unread,
+    unread,
 )
 from .usage import Usage
 
@@ -79,14 +80,16 @@ def dump(answer: Answer, spoken: str = "") -> bytes:
     usage = [*_usage_of(answer.usage)]
     if usage[_COST] is not None:
         usage[_COST] = str(usage[_COST])
-    raw, wire = answer.raw, answer.wire
-    if raw is None or wire is None:
+    words, wire = unread(answer), answer.wire
+    if wire is None:
+        spoken = ""
+    if words is None and answer.raw is not None:
+        words = wire if spoken else _written(answer.raw)
+    if words is None:
         spoken = ""
     common = (answer.id, answer.model, usage, answer.provider, answer.deployment, answer.request_id, spoken)
     payload = _written([VERSION, kind, *common, write(answer)])
-    if spoken and wire is not None:
-        return payload + b"\n" + wire
-    return payload if raw is None else payload + b"\n" + _written(raw)
+    return payload if words is None else payload + b"\n" + words
 
 
 def _written(value: Any) -> bytes:
@@ -292,10 +295,16 @@ def fresh(answer: A) -> A:
         Exception: Whatever a wrapped function's own value raises when it is copied.
     """
     copied: Any = object.__new__(type(answer))
+    words = unread(answer)
     for field in fields(answer):
-        value = getattr(answer, field.name)
+        name = field.name
+        if name == "raw" and words is not None:
+            copied.raw = None
+            leave_unread(copied, words)
+            continue
+        value = getattr(answer, name)
         # A price list is nobody's to change, and large.
-        setattr(copied, field.name, value if field.name == "priced" else _fresh(value))
+        setattr(copied, name, value if name == "priced" else _fresh(value))
     return copied  # type: ignore[no-any-return]
 
 

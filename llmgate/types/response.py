@@ -35,6 +35,7 @@ __all__ = [
     "explode",
     "fold",
     "leave_unread",
+    "unread",
 ]
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "error", "function_call")
@@ -180,6 +181,15 @@ def leave_unread(answer: _Unread, raw: bytes) -> None:
     """Have `answer.raw` be read from this JSON as soon as somebody asks for it."""
     answer._unread = raw
     del answer.raw
+
+
+def unread(answer: Answer) -> bytes | None:
+    """The upstream's own JSON, if nobody has asked for `answer.raw` yet."""
+    try:
+        _RAW.__get__(answer)
+    except AttributeError:
+        return answer._unread
+    return None
 
 
 def _raw_of(answer: Answer) -> Any:
