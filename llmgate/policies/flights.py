@@ -186,8 +186,9 @@ class Flights(Generic[R]):
             if flight.seats:
                 waiting = flight.pilot is seat and not flight.airborne and flight.result is None
                 return None, self._succeed(flight, now) if waiting else ()
-            # Who has a result keeps it no longer than needed: an error's traceback holds on to all that it passed.
-            flight.result = None
+            # Who has a result keeps it no longer than needed: an error's traceback holds on to all that it passed. And a
+            # pilot that nobody needs any more would be its flight's garbage, and the flight its.
+            flight.result = flight.pilot = None
             self._remove(flight)
             return flight.task, ()
 

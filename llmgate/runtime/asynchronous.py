@@ -13,6 +13,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import GatewayClosed
@@ -138,9 +139,14 @@ class AsyncioRuntime:
 
     def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> _LoopTask:
         task = asyncio.get_running_loop().create_task(work)
-        self._keep(task)
-        task.add_done_callback(over)
+        self._tasks.add(task)
+        # One callback, because each is a round of the loop of its own.
+        task.add_done_callback(partial(self._over, over))
         return _LoopTask(task)
+
+    def _over(self, over: Callable[[object], object], task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        over(task)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         # The loop holds its tasks weakly; somebody has to hold them.
