@@ -60,7 +60,10 @@ class Cacheable:
     def answer(self, answer: Answer) -> bool:
         """Whether a whole answer is good enough to be given again. One that says nothing is more likely a fault."""
         if isinstance(answer, Response):
-            return bool(answer.choices) and all(self._choice(choice) for choice in answer.choices)
+            for choice in answer.choices:
+                if not self._choice(choice):
+                    return False
+            return bool(answer.choices)
         if isinstance(answer, RawResponse):
             return 200 <= answer.status < 300
         if isinstance(answer, Embeddings):

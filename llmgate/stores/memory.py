@@ -7,7 +7,7 @@ made for threads and its `TTLCache` looks at a clock of its own.
 from __future__ import annotations
 
 import threading
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cachetools
 
@@ -19,6 +19,10 @@ Eviction = Literal["lru", "lfu", "fifo"]
 
 ENTRY_BYTES = 512  # bytes an entry takes besides its payload: key, record, three dict slots, a link (CPython 3.11)
 
+# Payload, namespace, and when it was born and dies. A plain tuple of such is nothing to the garbage collector, which would
+# walk through ten thousand records of any other kind again and again.
+_Kept = tuple[bytes, str, float, float]
+
 _ORDERS: dict[str, type[cachetools.Cache[bytes, _Kept]]] = {
     "lru": cachetools.LRUCache,
     "lfu": cachetools.LFUCache,
@@ -26,15 +30,8 @@ _ORDERS: dict[str, type[cachetools.Cache[bytes, _Kept]]] = {
 }
 
 
-class _Kept(NamedTuple):
-    payload: bytes
-    namespace: str
-    born: float
-    dies: float
-
-
 def _room(kept: _Kept) -> int:
-    return len(kept.payload) + ENTRY_BYTES
+    return len(kept[0]) + ENTRY_BYTES
 
 
 class Memory:
@@ -65,22 +62,26 @@ class Memory:
                 kept = self._kept[key]
             except KeyError:
                 return None
-            if now >= kept.dies:
+            payload, _, born, dies = kept
+            if now >= dies:
                 del self._kept[key]
                 return None
-        return Entry(kept.payload, kept.dies - now, now - kept.born)
+        return Entry(payload, dies - now, now - born)
 
     def put(self, key: bytes, entry: Entry, now: float, namespace: str = "") -> bool:
-        kept = _Kept(entry.payload, namespace, now - entry.age_s, now + entry.ttl_s)
+        record = (entry.payload, namespace, now - entry.age_s, now + entry.ttl_s)
         with self._lock:
-            if _room(kept) > self._kept.maxsize:
-                self._kept.pop(key, None)
+            kept = self._kept
+            if _room(record) > kept.maxsize:
+                kept.pop(key, None)
                 return False
-            others = len(self._kept) - (key in self._kept)
-            while len(self._kept) >= self._max_size and key not in self._kept:
-                self._kept.popitem()
-            self._kept[key] = kept
-            self._evictions += others + 1 - len(self._kept)
+            others = len(kept)
+            if key in kept:
+                others -= 1
+            elif others >= self._max_size:
+                kept.popitem()
+            kept[key] = record
+            self._evictions += others + 1 - len(kept)
         return True
 
     def delete(self, key: bytes) -> None:
@@ -93,7 +94,7 @@ class Memory:
             if namespace is None:
                 self._kept.clear()
             else:
-                for key in [key for key in self._kept if self._peek(key).namespace == namespace]:
+                for key in [key for key in self._kept if self._peek(key)[1] == namespace]:
                     del self._kept[key]
             return before - len(self._kept)
 

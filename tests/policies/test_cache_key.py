@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmgate.policies.cache_key import FIELDS, IN_KEY, CacheKey
+from llmgate.policies.cache_key import FIELDS, IN_KEY, KNOWN, CacheKey
 from llmgate.policies.cacheable import Cacheable
 from llmgate.runtime.blocking import BlockingRuntime
 from llmgate.types.call import CacheControl, Call, Options
@@ -103,6 +103,21 @@ def test_what_was_asked_before_has_the_same_key(kind: type, name: str) -> None:
     accepted = [replace(call, request=replace(call.request, encoded=dumps(call.request.body))) for call in calls]
 
     assert [made(call) for call in calls * 2] == [asked(call) for call in accepted * 2]
+
+
+def test_what_was_asked_before_is_remembered_within_bounds() -> None:
+    """
+    However many questions of however many tenants were asked, few of their keys are kept, and all of them are right.
+    """
+    asked, made = CacheKey(), CacheKey()
+    for number in range(KNOWN + 10):
+        body = {"prompt": str(number)}
+        request = Request("complete", "", body, encoded=dumps(body))
+        call = replace(CALL, request=request, options=Options(tenant=str(number % 7)))
+        assert made(replace(call, request=replace(request, encoded=b""))) == asked(call)
+        assert sum(map(len, asked._known.values())) <= KNOWN
+
+    assert 10 == sum(map(len, asked._known.values()))
 
 
 def test_the_table_is_tried_whole() -> None:
