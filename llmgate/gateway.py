@@ -24,7 +24,7 @@ from . import __version__
 from .config.building import Pipeline, build
 from .config.explaining import suggestion
 from .config.loading import load_file
-from .config.settings import Settings, settings_from
+from .config.settings import CallDefaults, Settings, settings_from
 from .errors import ConfigError, GatewayClosed
 from .middleware.base import Middleware, UserMiddleware
 from .providers.base import Provider
@@ -102,7 +102,12 @@ class Gateway(Face):
         self._asyncio = AsyncioRuntime(engine_maker(http, "asyncio"))
         self._rebuild()
         self._door = Door(
-            self._open, self._blocking, self._asyncio, self._scope.get, self._pipeline.timeout_s, _defaults(self.config)
+            self._open,
+            self._blocking,
+            self._asyncio,
+            self._scope.get,
+            self._pipeline.timeout_s,
+            (self.config.defaults or CallDefaults()).options(),
         )
         self.aio = AsyncGateway(self)
 
@@ -561,15 +566,6 @@ class AsyncGateway(AsyncFace):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _defaults(settings: Settings) -> Options:
-    said = settings.defaults
-    if said is None:
-        return Options()
-    return Options(
-        tenant=said.tenant, tags=dict(said.tags), fallback=said.fallback, unsupported=said.unsupported
-    )  # fmt: skip
 
 
 def _http_options(settings: Settings) -> HTTPOptions:

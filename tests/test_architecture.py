@@ -15,9 +15,12 @@ PACKAGE = Path(__file__).parent.parent / "llmgate"
 # Each room may import from itself and from those before it.
 ROOMS = (
     "errors", "types", "policies", "dialects", "runtime", "stores", "middleware", "providers", "telemetry",
-    "config", "gateway", "surfaces",
+    "config", "gateway", "surfaces", "simulation",
 )  # fmt: skip
-LEVEL = {room: level for level, room in enumerate(ROOMS)} | {"stores": ROOMS.index("runtime")}
+LEVEL = {room: level for level, room in enumerate(ROOMS)} | {
+    "stores": ROOMS.index("runtime"),
+    "simulation": ROOMS.index("surfaces"),
+}
 # A surface is opened by the gateway's own method, at the moment somebody calls it; never while it is imported.
 DOORS = {("gateway", "surfaces")}
 OUTSIDE = {"__init__", "__main__", "testing"}  # greets, starts and tests the house; lives in no room of it

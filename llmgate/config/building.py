@@ -33,12 +33,12 @@ from ..policies.retry_budget import RetryBudget
 from ..policies.routing import Balancer, Standing
 from ..policies.tokens import DEFAULT_OUTPUT_TOKENS, Outputs, input_tokens, output_limit
 from ..providers.base import Provider
-from ..runtime.blocking import BlockingRuntime
 from ..telemetry.stats import CallStats
 from ..types.call import Call, Handler
 from ..types.deployment import Deployment
 from ..types.reply import Reply
 from ..types.request import PINNED
+from ..types.runtime import Runtime
 from .explaining import suggestion
 from .settings import ANY_MODEL, RouteSettings, Settings, Target
 from .short_forms import CHAIN_ROUTE
@@ -515,7 +515,7 @@ class Pipeline:
             for key in range(len(provider.credentials()))
         ]
 
-    def start(self, runtime: BlockingRuntime) -> None:
+    def start(self, runtime: Runtime) -> None:
         """Begin probing, if that is configured; the first call does it."""
         prober = self._prober
         if prober is not None and not self._probes_run:

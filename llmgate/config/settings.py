@@ -36,6 +36,7 @@ from ..middleware.health import LoadBalance, Strategy
 from ..middleware.limits import RateLimit
 from ..middleware.single_flight import SingleFlight
 from ..middleware.timeouts import Timeouts
+from ..types.call import Options
 from ..types.deployment import Price
 from ..types.units import Duration, Money, Size, shown
 from .expanding import expand
@@ -173,6 +174,12 @@ class CallDefaults(_Options):
         default="error",
         description="what becomes of what an upstream has no words for: an error that names it, or it is left out",
     )
+
+    def options(self) -> Options:
+        """The same as the value that goes with calls."""
+        return Options(
+            tenant=self.tenant, tags=dict(self.tags), fallback=self.fallback, unsupported=self.unsupported
+        )  # fmt: skip
 
 
 class UserMiddlewareSettings(_Options):

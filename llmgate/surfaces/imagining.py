@@ -15,7 +15,7 @@ from ..types.request import Request
 from ..types.runtime import Runtime
 from ..types.secret import Secret
 
-__all__ = ["imagined", "is_open", "lenient", "route_of"]
+__all__ = ["imagined", "is_open", "lenient", "route_of", "with_keys"]
 
 SOME_MODEL = "MODEL"
 """Stands for the model that the caller will name, where a route leaves that to the caller."""
@@ -28,6 +28,12 @@ def lenient(settings: Settings) -> tuple[Pipeline, dict[str, str]]:
     Raises:
         ConfigError: If something else is wrong with it.
     """
+    settings, missing = with_keys(settings)
+    return build(settings, (), (), CallStats()), missing
+
+
+def with_keys(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """The settings with something in the place of each key that is missing, and what is missing."""
     missing: dict[str, str] = {}
     providers: dict[str, Provider] = {}
     for name, provider in settings.providers.items():
@@ -38,7 +44,7 @@ def lenient(settings: Settings) -> tuple[Pipeline, dict[str, str]]:
             missing[name] = error.message
             # Never sent: what stands here only keeps the rest going.
             providers[name] = provider.model_copy(update={"api_key": Secret("missing")})
-    return build(settings.model_copy(update={"providers": providers}), (), (), CallStats()), missing
+    return settings.model_copy(update={"providers": providers}), missing
 
 
 def is_open(route: RouteSettings) -> bool:
