@@ -17,6 +17,7 @@ import pytest
 from llmgate import (
     ConfigError,
     DeadlineExceeded,
+    Function,
     Gateway,
     LimitReached,
     Overloaded,
@@ -196,6 +197,22 @@ class TestSums:
             # Another gateway is a stranger: what it is asked is no part of the call.
             assert ask().cost == gateway.chat("pretend/a", "hello").cost
 
+    def test_unknown_tokens_make_the_cost_unknown(self) -> None:
+        """
+        Who does not say what it used may have taken money: the tokens of the others are told, the cost is not.
+        """
+        own = Function(lambda messages, **params: "hi", name="own")
+        with Gateway({"providers": {"pretend": {"kind": "simulated"}}, "prices": PRICES}, providers=[own]) as gateway:
+
+            @gateway.wrap(capture=True)
+            def ask() -> Response:
+                gateway.chat("own/a", "hello")
+                return gateway.chat("pretend/a", "hello")
+
+            reply, single = ask(), gateway.chat("pretend/a", "hello")
+
+        assert (None, single.usage) == (reply.cost, reply.usage)
+
     def test_what_was_free_is_free(self, watching: Watching) -> None:
         """
         An answer out of the cache adds neither tokens nor money, nor an attempt.
@@ -265,6 +282,23 @@ class TestSums:
 
         assert ["stream_interrupted", "ok"] == [attempt.kind for attempt in reply.attempts]
 
+    def test_a_generator_that_breaks_off(self, gateway: Gateway, watching: Watching) -> None:
+        """
+        The record of a generator that failed in the middle says so, and those of its calls say what they said.
+        """
+
+        @gateway.wrap(capture=True)
+        def items() -> Iterator[str]:
+            yield "first"
+            yield gateway.chat("pretend/a", "hello").text
+            raise ConnectionResetError("cut")
+
+        with pytest.raises(ConnectionResetError):
+            list(items())
+
+        told = [(attempt.kind, bool(attempt.inside)) for attempt in watching.of("items").trail.attempts]
+        assert [("connection_failed", False), ("ok", True)] == told
+
     def test_without_capture_nothing_is_captured(self, gateway: Gateway, watching: Watching) -> None:
         """
         Calls inside of a function that does not capture know nothing of it.
@@ -308,6 +342,21 @@ class TestTree:
         assert top.trail.tally is not None and middle.trail.tally is not None
         assert top.trail.tally.usage == watching.ended[0][1].usage.plus(watching.ended[2][1].usage)  # type: ignore[union-attr,arg-type]
         assert 2 == gateway.stats().attempts
+
+    def test_a_plain_function_that_passes_a_coroutine_on(self, gateway: Gateway, watching: Watching) -> None:
+        """
+        What is only known by its result to be asynchronous is captured while it is awaited, the first time and later.
+        """
+        wrapped = gateway.wrap(capture=True, name="ask")(lambda: gateway.aio.chat("pretend/a", "hello"))
+
+        async def main() -> None:
+            await wrapped()  # type: ignore[misc]
+            await wrapped()  # type: ignore[misc]
+
+        asyncio.run(main())
+
+        inner = [call for call in watching.calls if call.route == "pretend/a"]
+        assert 2 == len(inner) and all(call.trail.parent is not None for call in inner)
 
     def test_threads(self, gateway: Gateway, watching: Watching) -> None:
         """
@@ -486,6 +535,29 @@ class TestEnds:
 
         assert watching.of("pretend/a").trail.parent is None
         assert watching.of("pretend/a").deadline > watching.of("ask").deadline
+
+    def test_a_task_that_outlives_a_generator(self, gateway: Gateway, watching: Watching) -> None:
+        """
+        So it is with what a generator left behind when it was closed.
+        """
+        tasks: list[asyncio.Task[None]] = []
+
+        async def behind() -> None:
+            await asyncio.sleep(0.01)
+            await gateway.aio.chat("pretend/a", "hello")
+
+        @gateway.wrap(capture=True)
+        async def items() -> AsyncIterator[int]:
+            tasks.append(asyncio.create_task(behind()))
+            yield 1
+
+        async def main() -> None:
+            assert [1] == [item async for item in items()]
+            await tasks[0]
+
+        asyncio.run(main())
+
+        assert watching.of("pretend/a").trail.parent is None
 
     def test_the_outer_deadline_is_the_inner_one(self, gateway: Gateway, watching: Watching) -> None:
         """
