@@ -28,7 +28,7 @@ from ..types.response import Answer, Choice, Model, Models, RawResponse, Respons
 from ..types.wire import encode, loads
 from .anthropic_counting import PATH as COUNTING, counting_reader, write_count, write_counting
 from .anthropic_errors import error_of, write_error
-from .anthropic_requests import betas_of, read_chat, write_chat
+from .anthropic_requests import betas_of, read_chat, told, write_chat
 from .anthropic_streams import Reader, Writer
 from .anthropic_words import (
     FINISH,
@@ -77,6 +77,9 @@ class AnthropicMessages(Dialect):
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return heard(self.format(verb), verb, data, _READERS)
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb == "request":

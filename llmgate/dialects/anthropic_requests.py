@@ -16,6 +16,7 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import encode
 from .anthropic_words import THINKING, Json, json_object
+from .foreign import understood
 from .shapes import MISSHAPEN, each, misshapen, restated
 from .thinking import TOKENS as THINKING_TOKENS
 from .unsaid import Unsaid, refused
@@ -91,7 +92,7 @@ def write_chat(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return restated(native, request, _ELSEWHERE)
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {"model": request.model}
     for name, value in given.items():
         if value is None or name in _WRITERS or name in _LIMITS or name in HINTS:
@@ -654,6 +655,19 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
 # --- hosted by others -------------------------------------------------------------------------------------------------
 
 
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Anthropic's own means in our shape; see `Dialect.told`."""
+    if name in _SPEAKS_OF_WAYS:
+        return {}
+    if name == "output_config" and isinstance(value, dict) and value.keys() == {"effort"}:
+        return {"reasoning_effort": value["effort"]}
+    return None
+
+
+_SPEAKS_OF_WAYS = frozenset({"anthropic_version", "betas", "cache_control"})
+"""What changes no answer, or says what its header said."""
+
+
 def betas_of(request: Request) -> list[tuple[str, str]]:
     """The header that asks for what is not there for everybody yet; none, if nobody asks."""
     native = request.native(FORMAT)
@@ -679,8 +693,6 @@ def read_hosted(data: Any, version: str) -> Request:
     Raises:
         BadRequest: If it is no such body.
     """
-    if isinstance(data, dict):
-        # Amazon's own name of the model is told with the body.
-        said = {"modelId"} | ({"anthropic_version"} if data.get("anthropic_version") == version else set())
-        data = {name: value for name, value in data.items() if name not in said}
+    if isinstance(data, dict) and data.get("anthropic_version") == version:
+        data = {name: value for name, value in data.items() if name != "anthropic_version"}
     return read_chat(data)

@@ -32,6 +32,7 @@ class Quirks:
         reasoning_in_output: Whether its completion tokens count the reasoning (xAI's chat does not).
         max_tokens: What it calls the limit of the output, if only one of OpenAI's two names will do.
         rename: Request keys it spells differently.
+        cache_marks: Whether it takes the marks of Anthropic's prompt cache (`cache_control`). Such a mark changes no answer.
         drop: Request keys it refuses.
         paths: Paths of single verbs, where they differ from the dialect's.
     """
@@ -40,6 +41,7 @@ class Quirks:
     reasoning_in_output: bool = True
     max_tokens: str | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
+    cache_marks: bool = True
     drop: frozenset[str] = frozenset()
     paths: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,6 +150,15 @@ class Dialect(Protocol):
             ProtocolError: If it is no answer of this format.
         """
         ...
+
+    def told(self, name: str, value: Any) -> dict[str, Any] | None:
+        """
+        What a parameter means that only this format has, left as it was in a request that was read.
+
+        Returns:
+            The parameters of our shape that say it, none for what changes no answer; None if there are none that could.
+        """
+        return None
 
     def write_response(self, answer: Answer, request: Request | None = None) -> dict[str, Any]:
         """

@@ -36,7 +36,7 @@ from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .bedrock_counting import read_counting, write_count, write_counting
 from .bedrock_embeddings import read_embed, read_embeddings, write_embed, write_embeddings
 from .bedrock_errors import error_of, write_error
-from .bedrock_requests import FORMAT, read_chat, write_chat
+from .bedrock_requests import FORMAT, read_chat, told, write_chat
 from .bedrock_streams import Reader, Writer
 from .bedrock_words import (
     FINISH,
@@ -99,6 +99,9 @@ class Bedrock(Dialect):
         if verb == "models":
             raise BadRequest("models: Bedrock lists them at another host")
         return heard(FORMAT, verb, data, _READERS, model="modelId")
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb == "request":

@@ -69,7 +69,7 @@ INVOKED = frozenset({"chat", "complete"})
 APART = frozenset({"model", "modelId", "stream"})
 """Keys of a body that Amazon reads in the address."""
 
-MESSAGES, CHAT, COHERE = AnthropicMessages(), OpenAIChat(), Cohere()
+MESSAGES, CHAT, COHERE, CONVERSE = AnthropicMessages(), OpenAIChat(), Cohere(), Bedrock()
 
 
 class BedrockInvoke(Bedrock):
@@ -94,6 +94,16 @@ class BedrockInvoke(Bedrock):
         words = asked_in(data.get("modelId") or "", data)
         verb = "complete" if isinstance(words, Maker) else "chat"
         return heard(format_of(words), verb, data, _READERS, model="modelId")
+
+    def told(self, name: str, value: Any) -> Json | None:
+        # What Converse is told for the model itself, stands here by itself.
+        asked = (
+            (MESSAGES, name, value),
+            (COHERE, name, value),
+            (CONVERSE, name, value),
+            (CONVERSE, FIELDS, {name: value}),
+        )
+        return next((told for own, word, said in asked if (told := own.told(word, said)) is not None), None)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb not in INVOKED:
@@ -185,7 +195,7 @@ def _written(request: Request) -> bytes:
         raise BadRequest("model: this ARN tells no maker; ask over Converse, which is the same for all")
     if "mistral." in model and request.body.get("tool_choice") == "required":
         request = request.but(tool_choice="any")
-    plain = Request("chat", "", request.body, False, request.encoded)
+    plain = Request("chat", "", request.body, False, request.encoded, spoken=request.spoken)
     return CHAT.write_request(plain, Quirks() if "openai." in model else LIMITED).body
 
 

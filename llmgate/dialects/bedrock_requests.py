@@ -18,11 +18,12 @@ from ..types.wire import encode, loads
 from .anthropic_requests import HINTS as OF_ANTHROPIC, NEUTRAL, write_effort
 from .anthropic_words import json_object
 from .bedrock_words import KEPT, THOUGHTS, Json, reasoning_of, runs_there, thought_of, write_thought
+from .foreign import understood
 from .shapes import MISSHAPEN, each, misshapen, restated
 from .thinking import effort_of
 from .unsaid import Unsaid, refused
 
-__all__ = ["ADDRESS", "FORMAT", "HINTS", "read_chat", "write_chat"]
+__all__ = ["ADDRESS", "FIELDS", "FORMAT", "HINTS", "read_chat", "write_chat"]
 
 FORMAT = "bedrock"
 ADDRESS = frozenset({"modelId", "model", "stream"})
@@ -81,7 +82,7 @@ def write_chat(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return restated(native, request, ADDRESS)
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {}
     for name, value in given.items():
         if value is None or name in _WRITERS or name in _APART or name in HINTS:
@@ -147,9 +148,9 @@ def _write_effort(out: Json, effort: str, model: str, name: str) -> None:
     if "claude" in model:
         fields = {"model": model} | {name: out[FIELDS][name] for name in _THINKING if name in out.get(FIELDS, {})}
         write_effort(fields, effort, out.get("inferenceConfig", {}).get("maxTokens"))
-        for name in _THINKING:
-            if name in fields:
-                out[FIELDS] = out.get(FIELDS, {}) | {name: fields[name]}
+        for field in _THINKING:
+            if field in fields:
+                out[FIELDS] = out.get(FIELDS, {}) | {field: fields[field]}
     elif "openai.gpt-oss" in model and effort in _EFFORTS:
         _add_fields(out, {"reasoning_effort": effort})
     elif "amazon.nova-2" in model and effort in _EFFORTS:
@@ -676,3 +677,22 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "toolConfig": _read_tool_config,
     }
 )
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Bedrock's own means in our shape; see `Dialect.told`."""
+    if name in ("additionalModelResponseFieldPaths", "performanceConfig") or value == {}:
+        return {}
+    if name != FIELDS:
+        return None
+    out: Json = {}
+    for field, said in value.items():
+        if field in ("thinking", "top_k", "reasoning_effort"):
+            out[field] = said
+        elif field == "output_config" and said.keys() == {"effort"}:
+            out["reasoning_effort"] = said["effort"]
+        elif field == "reasoningConfig" and said.keys() == {"type", "maxReasoningEffort"}:
+            out["reasoning_effort"] = said["maxReasoningEffort"] if said["type"] == "enabled" else "none"
+        elif field != "anthropic_beta":
+            return None
+    return out

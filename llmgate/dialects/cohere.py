@@ -32,7 +32,7 @@ from ..types.wire import loads
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .cohere_errors import error_of, read_error, write_error
 from .cohere_media import PATHS as MEDIA, read_media, read_rerank, read_transcribe, write_answer, write_media
-from .cohere_requests import FORMAT, is_first, read_chat, read_embed, write_chat, write_embed
+from .cohere_requests import FORMAT, is_first, read_chat, read_embed, told, write_chat, write_embed
 from .cohere_streams import Reader, Writer
 from .cohere_words import (
     calls_of,
@@ -90,6 +90,9 @@ class Cohere(Dialect):
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return heard(FORMAT, verb, data, _READERS)
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb

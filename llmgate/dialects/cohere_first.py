@@ -19,6 +19,7 @@ from ..types.request import Request
 from ..types.response import Choice, Chunk, Response, explode
 from .cohere_requests import NAMES
 from .cohere_words import finish_reason
+from .foreign import understood
 from .openai_words import Json, text_of
 from .shapes import MISSHAPEN, misshapen
 from .unsaid import HINTS, NEUTRAL, refused
@@ -39,7 +40,7 @@ def write_first(request: Request) -> Json:
     Raises:
         BadRequest: If it cannot be said so; the message names the parameter or the message.
     """
-    given: Json = request.body
+    given = understood(request, "")
     out: Json = {}
     name = "messages"
     try:

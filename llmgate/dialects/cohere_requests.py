@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..types.request import Request
+from .foreign import understood
 from .openai_words import Json, arguments_of
-from .shapes import MISSHAPEN, each, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated, unmarked
 from .thinking import TOKENS, is_ours
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
@@ -46,7 +47,7 @@ INPUT_TYPE = "search_document"
 
 _OF_OTHERS = frozenset(
     {"annotations", "audio", "extra_content", "function_call", "name", "reasoning", "reasoning_details", "refusal"}
-    | {"thinking_blocks"}
+    | {"cache_control", "is_error", "thinking_blocks"}
 )
 """Keys of a message that Cohere does not know and that only their own upstream wants back."""
 
@@ -70,7 +71,7 @@ def write_chat(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return restated(native, request)
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {"model": request.model} if request.model else {}
     if request.stream:
         out["stream"] = True
@@ -148,7 +149,7 @@ def _write_part(part: Json, role: str) -> Json:
         return {"type": "text", "text": part["refusal"]}
     if kind == "image_url" and isinstance(part["image_url"], str):
         return {"type": kind, "image_url": {"url": part["image_url"]}}
-    return part
+    return unmarked(part)
 
 
 def _write_call(call: Json) -> Json:
@@ -395,3 +396,8 @@ def read_embed(data: Any) -> Request:
         return Request("embed", data.get("model") or "", body)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Cohere's own means in our shape; see `Dialect.told`."""
+    return {} if name == "priority" or (name, value) == ("safety_mode", "CONTEXTUAL") or value == [] else None

@@ -35,7 +35,7 @@ from ..types.wire import loads
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .gemini_errors import error_of, write_error
 from .gemini_media import VERBS as MEDIA, read_bytes, read_counting, read_media, write_answer, write_media
-from .gemini_requests import ADDRESS, FORMAT, camelled, read_chat, write_chat
+from .gemini_requests import ADDRESS, FORMAT, camelled, read_chat, told, write_chat
 from .gemini_streams import Reader, Writer, called
 from .gemini_words import (
     BLOCKED,
@@ -102,6 +102,9 @@ class Gemini(Dialect):
         request = heard(FORMAT, verb, data, _READERS)
         request.model = request.model.removeprefix("models/")
         return request
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb

@@ -38,7 +38,7 @@ from .base import Quirks, StreamReader, StreamWriter, Written
 from .gemini import Gemini
 from .gemini_errors import error_of
 from .gemini_requests import FORMAT as GEMINIS
-from .interactions_requests import FORMAT, read_chat, write_chat
+from .interactions_requests import FORMAT, read_chat, told, write_chat
 from .interactions_streams import Reader, Writer, failure_of
 from .interactions_words import (
     finish_of,
@@ -72,6 +72,9 @@ class GeminiInteractions(Gemini):
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return heard(FORMAT, verb, data, _READERS) if verb == "chat" else super().read_request(verb, data)
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb != "chat":

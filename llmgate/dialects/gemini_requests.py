@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from ..errors import BadRequest
 from ..types.request import Request
 from ..types.wire import encode, loads
+from .foreign import understood
 from .gemini_schemas import json_schema
 from .gemini_words import Json, Parts, json_object, kept_parts, signature_of
 from .openai_words import MADE_ID, call_id
@@ -134,7 +135,7 @@ def write_chat(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return _restated(native, request)
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {}
     config: Json = {}
     name = "messages"
@@ -852,3 +853,19 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "tools": _read_tools,
     }
 )
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Google's own means in our shape; see `Dialect.told`."""
+    if name == "labels" or value in ({}, []):
+        return {}
+    if name != "generationConfig" or value.keys() != {"thinkingConfig"}:
+        return None
+    thinking = value["thinkingConfig"]
+    budget = thinking.get("thinkingBudget")
+    if "thinkingLevel" in thinking:
+        return {"reasoning_effort": str(thinking["thinkingLevel"]).lower()}
+    if budget is None:
+        return {}
+    sort = "disabled" if budget == 0 else "adaptive" if budget < 0 else "enabled"
+    return {"thinking": {"type": sort} | ({"budget_tokens": budget} if budget > 0 else {})}

@@ -14,11 +14,12 @@ from ..errors import BadRequest
 from ..types.request import Request
 from ..types.response import ToolCall
 from ..types.wire import encode
+from .foreign import understood
 from .gemini_requests import LEVELS, read_part, write_part
 from .gemini_words import json_object
 from .interactions_words import kept_steps, read_steps, said, step_of_call
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, each, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated, unmarked
 from .thinking import effort_of
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
@@ -69,7 +70,7 @@ def write_chat(request: Request) -> Json:
     if native is not None:
         # An agent brings its model along.
         return restated(native, request, ("model",) if "agent" in native else ())
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {}
     config: Json = {}
     name = "messages"
@@ -139,7 +140,7 @@ def _content(content: Any) -> list[Json]:
 def _write_part(part: Json) -> Json:
     kind = part["type"]
     if kind == "text" or kind in CONTENT:
-        return part
+        return unmarked(part)
     given = write_part(part)  # as Gemini has it
     if "text" in given:
         return {"type": "text", "text": given["text"]}
@@ -463,3 +464,10 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "tools": _read_tools,
     }
 )
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of the Interactions API's own means in our shape; see `Dialect.told`."""
+    if name != "generation_config" or not value.keys() <= {"thinking_level", "thinking_summaries"}:
+        return {} if value in ({}, [], False) else None
+    return {"reasoning_effort": value["thinking_level"]} if "thinking_level" in value else {}

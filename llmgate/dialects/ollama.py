@@ -31,7 +31,7 @@ from ..types.usage import Usage
 from ..types.wire import loads
 from . import openai_errors
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
-from .ollama_requests import FORMAT, read_chat, read_complete, read_embed, write_body, write_embed
+from .ollama_requests import FORMAT, read_chat, read_complete, read_embed, told, write_body, write_embed
 from .ollama_streams import Reader, Writer
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_words import Json, excerpt
@@ -74,6 +74,9 @@ class Ollama(Dialect):
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return heard(FORMAT, verb, data, _READERS, streams=verb != "embed")
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         verb = request.verb

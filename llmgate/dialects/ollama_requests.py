@@ -11,9 +11,10 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..types.request import Request
+from .foreign import understood
 from .gemini_words import json_object
 from .openai_words import MADE_ID, Json, arguments_of, call_id
-from .shapes import MISSHAPEN, each, misshapen, restated
+from .shapes import MISSHAPEN, each, misshapen, restated, unmarked
 from .thinking import effort_of
 from .unsaid import HINTS, NEUTRAL, Unsaid, refused
 
@@ -58,6 +59,13 @@ Ollama's own options. One that stands beside the others' parameters is put where
 https://docs.ollama.com/modelfile#valid-parameters-and-values (checked 2026-11-20)
 """
 
+RUNNING = frozenset(
+    {
+        "low_vram", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_keep", "num_thread", "numa", "use_mlock", "use_mmap",
+    }
+)  # fmt: skip
+"""Options that say how a model runs and not what it says."""
+
 EFFORTS: Mapping[str, bool | str] = MappingProxyType(
     {"none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
 )
@@ -84,7 +92,7 @@ def write_body(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return restated(native, request, streams=True)
-    given: Json = request.body
+    given: Json = understood(request, FORMAT) if request.verb == "chat" else request.body
     # A stream is what Ollama gives if nobody says anything.
     out: Json = {"model": request.model, "stream": request.stream} if request.model else {"stream": request.stream}
     options: Json = {}
@@ -192,7 +200,7 @@ def _write_call(call: Json, names: dict[str, str]) -> Json:
 def _write_tools(out: Json, tools: Any, given: Json) -> None:
     each("tools", tools, _check_tool)
     if given.get("tool_choice") != "none":
-        out["tools"] = tools
+        out["tools"] = [*map(unmarked, tools)]
 
 
 def _check_tool(tool: Json) -> None:
@@ -404,3 +412,9 @@ def read_embed(data: Any) -> Request:
         return Request("embed", data.get("model") or "", body)
     except MISSHAPEN as error:
         raise misshapen("the request", error) from None
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Ollama's own means in our shape; see `Dialect.told`."""
+    running = name == "options" and value.keys() <= RUNNING
+    return {} if running or name == "keep_alive" or value in ("", [], False) else None

@@ -28,13 +28,15 @@ from ..types.response import Answer, Choice, Embeddings, Model, Models, RawRespo
 from ..types.usage import Usage
 from ..types.wire import dumps, encode, loads
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
+from .foreign import is_foreign, understood
 from .openai_errors import error_of, is_error, read_error, write_error
 from .openai_media import NEEDED as MEDIA_NEEDED, VERBS as MEDIA, read_media, write_media
 from .openai_media_answers import write_answer
 from .openai_streams import Reader, Writer
 from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
 from .responses_counting import write_counting
-from .shapes import heard
+from .shapes import MARK, heard, unmarked
+from .thinking import effort_of
 
 __all__ = ["OpenAIChat"]
 
@@ -165,8 +167,9 @@ _READERS: Mapping[Verb, Callable[[Any], Request]] = {verb: partial(_read_body, v
 def _written_body(request: Request, quirks: Quirks) -> bytes:
     """The body with model and stream in front. What was encoded when the request was accepted is not encoded again."""
     body: Json = request.body
-    encoded = request.encoded
-    bent = _bent(body, request, quirks)
+    foreign = request.verb == "chat" and is_foreign(request, FORMAT)
+    bent = _bent(_understood(request) if foreign else body, request, quirks)
+    encoded = b"" if foreign and request.original is None else request.encoded
     if not encoded:
         encoded = dumps(bent)
     elif bent is not body:
@@ -186,12 +189,64 @@ def _written_body(request: Request, quirks: Quirks) -> bytes:
     return head + (b"," if len(head) > 1 else b"") + encoded[1:]
 
 
+def _understood(request: Request) -> Json:
+    """What a caller asks for who speaks another format, without what only that one knows about a message or a tool."""
+    body = understood(request, FORMAT)
+    thinking = body.pop("thinking", None)
+    if thinking is not None:
+        body.setdefault("reasoning_effort", effort_of(thinking))
+    for name, keys in _KEYS.items():
+        if name in body:
+            body[name] = [{key: value for key, value in item.items() if key in keys} for item in body[name]]
+    for message in body.get("messages") or ():
+        if isinstance(message.get("content"), list):
+            message["content"] = [
+                {key: part[key] for key in ("type", part["type"]) if key in part} for part in message["content"]
+            ]
+        if message.get("tool_calls"):
+            message["tool_calls"] = [
+                {key: call[key] for key in call if key in _OF_CALLS} for call in message["tool_calls"]
+            ]
+    return body
+
+
+_OF_CALLS = frozenset({"custom", "extra_content", "function", "id", "type"})
+_KEYS: Mapping[str, frozenset[str]] = {
+    "messages": frozenset(
+        {
+            "audio", "content", "function_call", "name", "reasoning_content", "refusal", "role", "tool_call_id",
+            "tool_calls",
+        }
+    ),
+    "tools": frozenset({"custom", "function", "type"}),
+}  # fmt: skip
+"""What OpenAI knows about a message and about a tool."""
+
+
+_MARK = MARK.encode()
+
+
+def _unmarked(item: Any) -> Any:
+    """A message or a tool without the marks that it bears, or its parts."""
+    if not isinstance(item, dict):
+        return item
+    out = unmarked(item)
+    if isinstance(out.get("content"), list):
+        return out | {"content": [_unmarked(part) for part in out["content"]]}
+    return out
+
+
 def _bent(body: Json, request: Request, quirks: Quirks) -> Json:
     """The body as this upstream wants it; the same object if it wants nothing else."""
     out = body
+    if not quirks.cache_marks and request.original is None and _MARK in request.encoded:
+        out = {
+            name: [*map(_unmarked, value)] if name in _KEYS and isinstance(value, list) else value
+            for name, value in body.items()
+        }
     messages = body.get("messages") or () if request.verb == "chat" else ()
     if [message for message in messages if isinstance(message, dict) and not FOREIGN.isdisjoint(message)]:
-        out = out | {"messages": [_native(message) for message in messages]}
+        out = out | {"messages": [_native(message) for message in out["messages"]]}
     limit = quirks.max_tokens
     if limit is not None and request.verb == "chat":
         given = next((body[name] for name in (limit, *LIMITS) if name in body), None)

@@ -39,7 +39,7 @@ from .openai_chat import OpenAIChat
 from .openai_errors import error_of, is_error
 from .openai_words import Json, excerpt, usage_of
 from .responses_counting import read_counting
-from .responses_requests import FORMAT, read_chat, write_chat
+from .responses_requests import FORMAT, read_chat, told, write_chat
 from .responses_streams import Reader, Writer, failure
 from .responses_words import (
     KEPT,
@@ -76,6 +76,9 @@ class OpenAIResponses(OpenAIChat):
 
     def read_request(self, verb: Verb, data: Any) -> Request:
         return heard(FORMAT, verb, data, _READERS) if verb in _READERS else super().read_request(verb, data)
+
+    def told(self, name: str, value: Any) -> Json | None:
+        return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb != "chat":

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..types.request import Request
+from .foreign import understood
 from .openai_words import Json, arguments_of
 from .responses_words import CALLS, KEPT, LOGPROBS, OF_CALLS, agree, kind_of, read_output
 from .shapes import MISSHAPEN, each, misshapen, restated
@@ -55,7 +56,7 @@ def write_chat(request: Request) -> Json:
     native = request.native(FORMAT)
     if native is not None:
         return restated(native, request)
-    given: Json = request.body
+    given = understood(request, FORMAT)
     out: Json = {"model": request.model} if request.model else {}
     for name, value in given.items():
         if value is None or name in _WRITERS or name in HINTS:
@@ -86,8 +87,8 @@ def _write_messages(out: Json, messages: Any) -> None:
         out["input"] = items
 
 
-_OF_MESSAGES = frozenset({"role", "content", "name", "type"})
-_OF_RESULTS = frozenset({"role", "content", "name", "tool_call_id", "is_error"})
+_OF_MESSAGES = frozenset({"role", "content", "name", "type", "cache_control"})
+_OF_RESULTS = frozenset({"role", "content", "name", "tool_call_id", "is_error", "cache_control"})
 
 
 def _write_message(message: Json, items: list[Json], custom: set[str], store: Any) -> None:
@@ -124,7 +125,7 @@ def _content(content: Any) -> Any:
 def _write_part(part: Json) -> Json:
     kind = part["type"]
     if kind == "text":
-        return {**part, "type": "input_text"}
+        return {"type": "input_text", **_but(part, _OF_TEXTS)}
     if kind == "image_url":
         image = part["image_url"]
         own: Json = {"image_url": image} if isinstance(image, str) else {"image_url": image["url"], **_but(image, _URL)}
@@ -137,8 +138,9 @@ def _write_part(part: Json) -> Json:
 
 
 _URL = frozenset({"url"})
-_OF_IMAGES = frozenset({"type", "image_url"})
-_OF_FILES = frozenset({"type", "file"})
+_OF_TEXTS = frozenset({"type", "cache_control"})
+_OF_IMAGES = frozenset({"type", "image_url", "cache_control"})
+_OF_FILES = frozenset({"type", "file", "cache_control"})
 
 
 def _write_assistant(message: Json, items: list[Json], store: Any) -> None:
@@ -179,7 +181,7 @@ def _said(content: Any, refusal: Any) -> Any:
     if not refusal and (content is None or isinstance(content, str)):
         return content
     parts: list[Json] = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
-    out = [{**part, "type": "output_text"} if part["type"] == "text" else part for part in parts]
+    out = [{"type": "output_text", **_but(part, _OF_TEXTS)} if part["type"] == "text" else part for part in parts]
     if refusal:
         out.append({"type": "refusal", "refusal": refusal})
     return out
@@ -202,7 +204,7 @@ def _write_tool(tool: Json) -> Json:
     said = tool.get(kind) if kind in ("function", "custom") else None
     if not isinstance(said, dict):
         return tool  # one that runs at the provider's
-    flat = {name: value for name, value in tool.items() if name != kind} | said
+    flat = {name: value for name, value in tool.items() if name not in (kind, "cache_control")} | said
     if kind == "function":
         flat.setdefault("parameters", {"type": "object", "properties": {}})
         # Who says nothing means a loose schema in chat and a strict one in Responses.
@@ -486,3 +488,14 @@ _READERS: Mapping[str, Callable[[Json, Any], None]] = MappingProxyType(
         "tools": _read_tools,
     }
 )
+
+
+def told(name: str, value: Any) -> Json | None:
+    """What a parameter of Responses' own means in our shape; see `Dialect.told`."""
+    if name in ("client_metadata", "include") or (name, value) in _USUAL:
+        return {}  # what is to be shown beside the answer changes no answer
+    return {} if name == "reasoning" and value.keys() <= _SHOWN else None
+
+
+_USUAL = (("background", False), ("truncation", "disabled"))
+_SHOWN = frozenset({"summary", "generate_summary"})

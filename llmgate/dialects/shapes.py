@@ -11,12 +11,15 @@ from ..types.request import Original, Request, Verb
 from ..types.wire import dumps, encode
 from .unsaid import Unsaid
 
-__all__ = ["MISSHAPEN", "each", "encoded", "heard", "misshapen", "restated"]
+__all__ = ["MARK", "MISSHAPEN", "each", "encoded", "heard", "misshapen", "restated", "unmarked"]
 
 T = TypeVar("T")
 
 MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What looking into JSON raises that is not what its format promises."""
+
+MARK = "cache_control"
+"""What marks a message, a part or a tool for Anthropic's prompt cache, and changes no answer."""
 
 
 def misshapen(part: str, error: BaseException) -> BadRequest:
@@ -47,6 +50,11 @@ def each(name: str, items: Any, write: Callable[..., T], *more: Any) -> list[T]:
     except BadRequest as error:
         raise BadRequest(f"{name}[{len(written)}]: {error.message}") from None
     return written
+
+
+def unmarked(item: dict[str, Any]) -> dict[str, Any]:
+    """A message, a part or a tool for a format whose cache nobody marks anything for."""
+    return {name: value for name, value in item.items() if name != MARK} if MARK in item else item
 
 
 def encoded(body: Any, asked: Request | None = None) -> bytes:
@@ -100,6 +108,8 @@ def heard(
     name = data.get(model) or ""
     if not isinstance(name, str):
         raise BadRequest(f"{model} must be a string")
+    if model != "model" and model in data:
+        data = {key: value for key, value in data.items() if key != model}  # of the address, and nothing that is asked
     return Request.said(format, Original(data, readers[verb], plain), verb, name, data.get("stream", streams) is True)
 
 

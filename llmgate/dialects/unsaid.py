@@ -95,7 +95,15 @@ def say(dialect: Dialect, request: Request, quirks: Quirks, drop: bool) -> tuple
         try:
             return dialect.write_request(request, quirks), tuple(left_out)
         except Unsaid as error:
-            fewer = _without(request.body, error.path) if drop and len(left_out) < LEFT_OUT_MAX else None
+            if not drop or len(left_out) == LEFT_OUT_MAX:
+                raise
+            if error.path[0] not in request.body:
+                # A word of the caller's format means it, and is told in ours, so that just this can be left out.
+                from .foreign import understood
+
+                told = understood(request, dialect.format(request.verb, request.model))
+                request = request.but(**(dict.fromkeys(request.body) | told))
+            fewer = _without(request.body, error.path)
             if fewer is None:
                 raise
             left_out.append(error.message)

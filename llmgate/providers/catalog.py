@@ -62,7 +62,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), price_id="openai",
         # The Responses API counts the tokens of a chat, whichever API the chat itself goes to.
-        quirks=Quirks(paths={"count_tokens": "/responses/input_tokens"}),
+        # It refuses the marks of another's prompt cache.
+        quirks=Quirks(paths={"count_tokens": "/responses/input_tokens"}, cache_marks=False),
         capabilities=SERVER
         | {Able.AUDIO, Able.IMAGE_GENERATION, Able.VIDEO_GENERATION, Able.TRANSCRIPTION, Able.SPEECH}
         | {Able.MODERATION, Able.TOKEN_COUNTING},
@@ -70,7 +71,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "azure", "", ("AZURE_OPENAI_API_KEY",), header="api-key", prefix="", price_id="azure",
-        aliases=("azure-openai", "azure_openai"),
+        aliases=("azure-openai", "azure_openai"), quirks=Quirks(cache_marks=False),
         capabilities=SERVER
         | {Able.AUDIO, Able.IMAGE_GENERATION, Able.VIDEO_GENERATION, Able.TRANSCRIPTION, Able.SPEECH},
         source="https://learn.microsoft.com/azure/ai-services/openai/reference", checked="2026-11-20",

@@ -204,7 +204,9 @@ def test_who_speaks_a_makers_words_is_sent_on_word_for_word() -> None:
         assert request.spoken == dialect.format(verb, model)
         assert request.spoken not in [dialect.format(verb, other) for other in SPOKEN if other != model]
 
-    claude = dialect.read_request("chat", SPOKEN[CLAUDE])
+    with pytest.raises(BadRequest, match=r"^x: only bedrock_invoke has a word for it"):
+        dialect.write_request(dialect.read_request("chat", SPOKEN[CLAUDE]).to(NOVA), PLAIN)
+    claude = dialect.read_request("chat", {name: value for name, value in SPOKEN[CLAUDE].items() if name != "x"})
     assert "inferenceConfig" in json.loads(dialect.write_request(claude.to(NOVA), PLAIN).body)
     assert claude.spoken != dialect.format("chat", NOVA)
     assert "bedrock" == dialect.format("embed", "amazon.titan-embed-text-v2:0")

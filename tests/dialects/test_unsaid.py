@@ -151,3 +151,34 @@ def test_travels() -> None:
 
     assert ("messages[1]: no", "messages[1].content[2]") == (error.message, error.param)
     assert ("messages", 1, "content", 2) == error.path
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"safetySettings": [1], "labels": {"a": "b"}}, ["safetySettings"]),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 9}}}, ["thinking"]),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 9}, "speechConfig": {}}}, ["generationConfig"]),
+        ({"tools": [{"googleSearch": {}}]}, ["tools[0]"]),
+        ({"contents": [{"parts": [{"text": "hello"}, {"executableCode": {}}]}]}, ["messages[0]"]),
+    ],
+)
+def test_words_of_another_format_are_left_out_one_by_one(body: Json, named: list[str]) -> None:
+    """
+    What a caller of another format says in words that nobody else has is an error that names it, or just that is left out.
+    """
+    asked = {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"temperature": 0}}
+    asked["generationConfig"] = {"temperature": 0} | body.get("generationConfig", {})
+    request = dialect_named("gemini").read_request(
+        "chat", asked | body | {"generationConfig": asked["generationConfig"]}
+    )
+    request = request.to("meta.llama3")
+    with pytest.raises(BadRequest) as raised:
+        say(dialect_named("bedrock"), request, Quirks(), False)
+    sent, left_out = written("bedrock", request)
+
+    assert raised.value.message.startswith(named[0])
+    assert named == left_out
+    assert [{"role": "user", "content": [{"text": "hello"}]}] == sent["messages"]
+    if named != ["generationConfig"]:
+        assert {"temperature": 0} == sent["inferenceConfig"]
