@@ -340,9 +340,9 @@ class Gateway(Face):
 
         Args:
             client: Of `openai`, `anthropic`, `groq` or `together`, which are copied, as are bare clients of httpx and
-                httpx2; of `google-genai`, `mistralai`, `cohere`, `ollama`, `langchain-openai` or `langchain-anthropic`,
-                or anything that has an HTTP client of httpx or httpx2 among its attributes: these are changed, and
-                returned. One that is attached already stays as it is.
+                httpx2; of `google-genai`, `mistralai`, `cohere`, `ollama`, `any-llm-sdk`, `langchain-openai` or
+                `langchain-anthropic`, or anything that has an HTTP client of httpx or httpx2 among its attributes:
+                these are changed, and returned. One that is attached already stays as it is.
 
         Raises:
             ConfigError: If nothing is known of such a client, or it is attached to another gateway.

@@ -99,6 +99,8 @@ assert_type(gateway.aio.http_client("httpx2"), httpx2.AsyncClient)
 assert_type(gateway.aio.http_client("httpx"), httpx.AsyncClient)
 OpenAIClient(http_client=gateway.http_client())
 AsyncAnthropic(http_client=gateway.aio.http_client())
+assert_type(gateway.attach(OpenAIClient()), OpenAIClient)
+assert_type(gateway.detach(AsyncAnthropic()), AsyncAnthropic)
 httpx.Client(transport=gateway.transport("httpx"))
 httpx2.AsyncClient(transport=gateway.transport())
 
