@@ -194,10 +194,14 @@ def attach(gateway: Gateway, client: Client) -> Client:
         return client
     attachment = Attachment(gateway, client)
     attached: Client = attachment.under(known) if row is HTTP else known.copy() if row.copies else known
-    attachment.change(attached, row.changes)
-    if not attachment.transports:
+    try:
+        attachment.change(attached, row.changes)
+        if not attachment.transports:
+            places = " or at ".join(_places(row))
+            raise ConfigError(f"a {_name(client)} cannot be attached: no HTTP client is at {places}")
+    except BaseException:
         attachment.undo()
-        raise ConfigError(f"a {_name(client)} cannot be attached: no HTTP client is at {' or at '.join(_places(row))}")
+        raise
     return attached
 
 

@@ -455,6 +455,30 @@ def test_a_client_without_its_http_client_is_refused() -> None:
         gateway.attach(client)
 
 
+def test_what_cannot_be_attached_whole_stays_whole(server: ScriptedServer) -> None:
+    """
+    Where a part of a client cannot be changed, no part is.
+    """
+
+    class Stubborn(Wrapping):
+        @property
+        def max_retries(self) -> int:
+            return 2
+
+        @max_retries.setter
+        def max_retries(self, value: int) -> None:
+            if value != 2:
+                raise TypeError("it insists")
+
+    client = Stubborn(True, server.origin)
+    session = client.session
+
+    with Gateway() as gateway, pytest.raises(TypeError, match="it insists"):
+        gateway.attach(client)
+
+    assert session is client.session
+
+
 def test_nothing_is_imported() -> None:
     """
     Clients are known by the names of their modules.
