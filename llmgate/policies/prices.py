@@ -193,8 +193,8 @@ class PriceBook:
             return told
         if usage.input_tokens is None and usage.output_tokens is None:
             return None
-        price = deployment.price
-        if price is None and model and model != deployment.model:
+        price = None
+        if deployment.price is None and model and model != deployment.model:
             price = self._published(deployment.provider, model, at, usage.input_tokens or 0, service_tier)
         if price is None:
             price = self.price(deployment, at, input_tokens=usage.input_tokens or 0, service_tier=service_tier)

@@ -1,4 +1,4 @@
-"""`python -m llmgate`: look at a configuration before production does, and serve it."""
+"""`python -m llmgate`: look at a configuration before production does, play with it, and serve it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..config.server import PEPPER, ServerSettings
 from ..config.settings import settings_from_file
 from ..errors import ConfigError, ModelNotFound
 from ..policies.keyring import KEY_BYTES, Keyring, new_key
+from . import simulating
 
 __all__ = ["main"]
 
@@ -68,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument("file", nargs="?", default="", help="the configuration, if it holds the pepper")
     key.set_defaults(run=_key)
 
+    simulating.add(commands)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of a configuration, for editors")
+    schema.add_argument("--scenario", action="store_true", help="that of a scenario for simulate")
     schema.set_defaults(run=_schema)
     return parser
 
@@ -134,5 +138,10 @@ def _key(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    print(json.dumps(json_schema(), indent=2))
+    if arguments.scenario:
+        from ..simulation import scenario_schema
+
+        print(json.dumps(scenario_schema(), indent=2))
+    else:
+        print(json.dumps(json_schema(), indent=2))
     return FINE
