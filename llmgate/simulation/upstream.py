@@ -98,6 +98,9 @@ class Upstream:
         visit.attempts += 1
         try:
             return await self._answered(call, visit, ask, self.course.at(now))
+        except _Fallen:
+            ask.outcome = ConnectionFailed.kind
+            raise ConnectionFailed("simulated: the connection broke", deployment=self._name) from None
         except GatewayError as error:
             if ask.outcome == OPEN:
                 ask.outcome = error.kind
@@ -238,13 +241,11 @@ class _Speech:
         upstream = self._upstream
         try:
             await upstream._pause(call, self._timers, ask, self._total_s)
-        except BaseException as error:
+        except BaseException:
             writing_s = self._total_s - self._first_s
             written_s = call.runtime.now() - ask.at - self._first_s
             share = min(max(written_s / writing_s, 0.0), 1.0) if writing_s > 0 else 0.0
             upstream.bill(call, self._visit, ask, int(self._tokens * share))
-            if isinstance(error, _Fallen):
-                raise ConnectionFailed("simulated: the connection broke", deployment=upstream._name) from None
             raise
         upstream.bill(call, self._visit, ask, self._tokens)
         ask.outcome = "ok"
@@ -257,10 +258,7 @@ class _Speech:
         return Reply.of(answer, deployment=call.deployment)
 
     async def streamed(self) -> Reply:
-        try:
-            await self._upstream._pause(self._call, self._timers, self._ask, self._first_s)
-        except _Fallen:
-            raise ConnectionFailed("simulated: the connection broke", deployment=self._upstream._name) from None
+        await self._upstream._pause(self._call, self._timers, self._ask, self._first_s)
         reply = Reply(self._piece(), self._next, self._close, deployment=self._call.deployment)
         reply.first_token_s = self._timers.first_token_s
         return reply
