@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import math
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ class VirtualRuntime:
         network: Callable[[WireRequest], Awaitable[WireResponse]] | None = None,
     ) -> None:
         self._time = 0.0
-        self._ready: list[VirtualTask] = []
+        self._ready: deque[VirtualTask] = deque()
         self._timers: list[tuple[float, int, _Timer]] = []
         self._ticket = 0
         self._random = None if seed is None else random.Random(seed)
@@ -82,8 +83,13 @@ class VirtualRuntime:
             assert timer.ring is not None
             timer.ring()
             return True
-        at = 0 if self._random is None else self._random.randrange(len(self._ready))
-        task = self._ready.pop(at)
+        if self._random is None:
+            task = self._ready.popleft()
+        else:
+            at = self._random.randrange(len(self._ready))
+            task = self._ready[at]
+            del self._ready[at]
+        task.ready = False
         self._current = task
         try:
             task.step()
@@ -139,7 +145,7 @@ class VirtualRuntime:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> VirtualTask:
         task = VirtualTask(self, work)
-        self._ready.append(task)
+        self.wake(task)
         return task
 
     def detach(self, work: Coroutine[Any, Any, object], over: Callable[[object], object]) -> VirtualTask:
@@ -148,7 +154,8 @@ class VirtualRuntime:
         return task
 
     def wake(self, task: VirtualTask) -> None:
-        if not task.done and task not in self._ready:
+        if not (task.done or task.ready):
+            task.ready = True
             self._ready.append(task)
 
     @property
@@ -199,6 +206,8 @@ class VirtualTask:
         self.over: Callable[[object], object] | None = None
         self.cancellations = 0
         self.done = False
+        self.ready = False
+        """Whether it is among those that will go on at this instant."""
 
     def step(self) -> None:
         """Run to the next wait. What is no error and no cancellation, such as a KeyboardInterrupt, is raised at once."""
