@@ -97,9 +97,13 @@ def _yes_or_no(name: str, value: object) -> bool:
 
 
 def _unsupported(value: object) -> Literal["error", "drop"]:
-    if value == "error" or value == "drop":
-        return value
-    raise BadRequest(f"unsupported: {shown(value)} is neither 'error' nor 'drop'")
+    match value:
+        case "error":
+            return "error"
+        case "drop":
+            return "drop"
+        case _:
+            raise BadRequest(f"unsupported: {shown(value)} is neither 'error' nor 'drop'")
 
 
 def _header(name: str, value: object) -> str:
