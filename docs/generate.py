@@ -29,6 +29,7 @@ from llmgate.middleware.cache import MemoryTier, SqliteTier
 from llmgate.providers.base import ModelInfo
 from llmgate.providers.catalog import ROWS, Row
 from llmgate.providers.http import HTTPProvider
+from llmgate.simulation.scenario import Behaviour, Scenario, Traffic
 from llmgate.types.units import format_duration, format_money, format_size
 
 DOCS = Path(__file__).parent
@@ -47,6 +48,7 @@ MODELS: dict[str, type[BaseModel]] = {
         llmgate.Cache, llmgate.CircuitBreaker, llmgate.LoadBalance, llmgate.RateLimit, llmgate.Retry,
         llmgate.SingleFlight, llmgate.Timeouts, llmgate.Simulated, CallDefaults, HTTPProvider, HTTPSettings, MemoryTier,
         KeySettings, ModelInfo, PriceSettings, RouteSettings, ServerSettings, Settings, SqliteTier, Target,
+        Behaviour, Scenario, Traffic,
     )
 }  # fmt: skip
 PYTHON_ONLY = {"name", "http_client", "async_http_client"}  # of a provider: not for configuration files
@@ -113,7 +115,8 @@ def kind_of(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if annotation in WORDS:
         return WORDS[annotation]
-    return {"Secret": "text", "Rate": "rate"}.get(getattr(annotation, "__name__", ""), "options")
+    named = {"Secret": "text", "Rate": "rate", "Durations": "spread of durations", "Amount": "spread of numbers"}
+    return named.get(getattr(annotation, "__name__", ""), "options")
 
 
 def default(field: FieldInfo) -> str:
@@ -135,7 +138,7 @@ def default(field: FieldInfo) -> str:
         case tuple() if all(isinstance(item, str) for item in value):
             return ", ".join(f"`{item}`" for item in value)
         case tuple():
-            return ", ".join(f"`{item.kind}`" for item in value)
+            return ", ".join(f"`{getattr(item, 'kind', '{}')}`" for item in value)
         case _:
             return f"`{value}`"
 

@@ -24,6 +24,7 @@ KEY_LINES = {
     "quickstart": "cached: memory, attempts: nobody was asked",
     "routing": "by_weight  {'eu/small': 9, 'us/small': 3}",
     "server": "as Anthropic: You said: Hello!",
+    "simulate": "with a fallback: 99.9% of 4448 calls succeeded, for $8.26",
     "streaming": "broken: stream_interrupted after 'Air scatters '",
     "testing_with_llmgate": "passed: test_a_retry_waits_as_long_as_it_is_asked_to",
     "wrap_library": "a 400 is not tried again, and comes out as it is: SDKError('HTTP 400')",

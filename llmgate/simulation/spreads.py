@@ -69,6 +69,13 @@ class _Spread(BaseModel, Generic[T]):
         values = written.get("values")
         return values[0] if values is not None and len(values) == 1 else written
 
+    def __str__(self) -> str:
+        """As it is written in a file."""
+        if self.values is not None:
+            return f"[{', '.join(f'{value:g}' for value in self.values)}]"
+        said = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return f"{{{', '.join(f'{name}: {value:g}' for name, value in said.items())}}}"
+
     def draw(self) -> Draw:
         """What draws from it."""
         p50, p99, low, high = self.p50, self.p99, self.low, self.high

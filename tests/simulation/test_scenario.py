@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from llmgate.config import load_yaml
 from llmgate.errors import ConfigError
 from llmgate.simulation import find_scenario, scenario_from, scenario_schema, shipped
 from llmgate.simulation.arrivals import arrivals, rate_at
 from llmgate.simulation.course import Course, Places
 from llmgate.simulation.spreads import Amount, Durations, weighted, zipf
 from llmgate.simulation.upstream import Bucket
+
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "guides" / "simulator.md"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,16 @@ def test_the_schema_knows_every_word() -> None:
 
     assert {"duration", "traffic", "upstreams", "events"} <= set(schema["properties"])
     assert {"at", "for", "every", "where", "down", "errors"} <= set(schema["$defs"]["Event"]["properties"])
+
+
+def test_the_scenario_of_the_guide() -> None:
+    """
+    What the guide shows can be played.
+    """
+    (shown,) = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    scenario = scenario_from(load_yaml(shown))
+
+    assert (3600.0, 2, 3) == (scenario.duration, len(scenario.traffic), len(scenario.events))
 
 
 def drawn(spread: Amount | Durations, count: int = 20_000) -> list[float]:
