@@ -73,7 +73,7 @@ class Gemini(Dialect):
     """
 
     name: str = "gemini"
-    verbs: frozenset[Verb] = MEDIA | {"chat", "embed", "models", "request"}
+    verbs: frozenset[Verb] = MEDIA | frozenset[Verb](("chat", "embed", "models", "request"))
 
     def write_request(self, request: Request, quirks: Quirks) -> Written:
         verb = request.verb

@@ -718,7 +718,7 @@ def _read_result(result: Json, waiting: list[tuple[str, str]]) -> Json:
         message["tool_call_id"] = id or call_id(name, 0, 0)
     response = result.get("response") or {}
     said = response.get("output")
-    if said.__class__ is not str or len(response) > 1 or _response(said) != response:
+    if not isinstance(said, str) or len(response) > 1 or _response(said) != response:
         said = encode(response).decode()
     message["content"] = said
     if result.get("parts"):

@@ -62,7 +62,7 @@ class OpenAIChat(Dialect):
     """The format of OpenAI and of everybody who is compatible with it."""
 
     name: str = "openai_chat"
-    verbs: frozenset[Verb] = MEDIA | {"chat", "complete", "embed", "models", "request"}
+    verbs: frozenset[Verb] = MEDIA | frozenset[Verb](("chat", "complete", "embed", "models", "request"))
 
     def format(self, verb: Verb, model: str = "") -> str:
         return FORMAT

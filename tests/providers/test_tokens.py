@@ -44,7 +44,7 @@ def waiting(tokens: Callable[[], str]) -> Callable[[], Awaitable[str]]:
 
 def disguised(tokens: Callable[[], str]) -> Callable[[], Awaitable[str]]:
     ask = waiting(tokens)
-    return lambda: ask()  # noqa: PLW0108 -- a plain function, by its looks
+    return lambda: ask()
 
 
 KINDS = pytest.mark.parametrize("kind", [plain, waiting, disguised])
