@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import io
 import sqlite3
@@ -85,7 +84,6 @@ class LaterPieces:
 
 
 def outcomes(gateway: Gateway) -> dict[str, int]:
-    gc.collect()
     return gateway.stats().outcomes
 
 
