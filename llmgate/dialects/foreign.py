@@ -8,6 +8,7 @@ verbs, and one who speaks OpenAI, may say what he likes: such words are meant fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import BadRequest
@@ -67,12 +68,30 @@ def understood(request: Request, format: str) -> Json:
             if said is None:
                 raise Unsaid(f"{name}: only {own.name} has a word for it; leave it out or name another provider", name)
             told |= said
-    each("messages", out.get("messages") or (), _message)
+    messages = out.get("messages") or ()
+    if not _is_plain(messages):
+        each("messages", messages, _message)
     each("tools", out.get("tools") or (), _tool)
     out = told | out
     if out.get("reasoning_effort") == "max":
         out["reasoning_effort"] = "xhigh"  # as far as OpenAI's scale goes
     return out
+
+
+def _is_plain(messages: Sequence[Json]) -> bool:
+    """Whether nothing in the messages is strange, which one look tells; what is, and where, takes another."""
+    try:
+        for message in messages:
+            if "role" not in message:
+                return False
+            content = message.get("content")
+            if isinstance(content, list):
+                for part in content:
+                    if part["type"] not in _PARTS:
+                        return False
+    except MISSHAPEN:
+        return False
+    return True
 
 
 def _message(message: Json) -> None:

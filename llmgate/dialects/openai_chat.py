@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -197,17 +197,22 @@ def _understood(request: Request) -> Json:
         body.setdefault("reasoning_effort", effort_of(thinking))
     for name, keys in _KEYS.items():
         if name in body:
-            body[name] = [{key: value for key, value in item.items() if key in keys} for item in body[name]]
-    for message in body.get("messages") or ():
-        if isinstance(message.get("content"), list):
-            message["content"] = [
-                {key: part[key] for key in ("type", part["type"]) if key in part} for part in message["content"]
-            ]
-        if message.get("tool_calls"):
-            message["tool_calls"] = [
-                {key: call[key] for key in call if key in _OF_CALLS} for call in message["tool_calls"]
-            ]
+            body[name] = [item if item.keys() <= keys else _only(item, keys) for item in body[name]]
+    messages = body.get("messages") or []
+    for at, message in enumerate(messages):
+        content, calls = message.get("content"), message.get("tool_calls")
+        changed: Json = {}
+        if content.__class__ is list:
+            changed["content"] = [_only(part, ("type", part["type"])) for part in content]
+        if calls:
+            changed["tool_calls"] = [call if call.keys() <= _OF_CALLS else _only(call, _OF_CALLS) for call in calls]
+        if changed:
+            messages[at] = message | changed
     return body
+
+
+def _only(item: Json, keys: Collection[str]) -> Json:
+    return {key: item[key] for key in item if key in keys}
 
 
 _OF_CALLS = frozenset({"custom", "extra_content", "function", "id", "type"})

@@ -22,7 +22,7 @@ CHUNK_MAX = {
 """Calls for one event of a stream that comes alone, of a text or of the arguments of a call."""
 
 ANSWER_MAX = 50
-TRANSLATION_MAX = {("openai_chat", "anthropic_messages"): 600, ("anthropic_messages", "openai_chat"): 370}
+TRANSLATION_MAX = {("openai_chat", "anthropic_messages"): 600, ("anthropic_messages", "openai_chat"): 640}
 """Calls for forty messages."""
 
 
