@@ -44,7 +44,7 @@ from .anthropic_words import (
 )
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .media_words import read_count
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["VERSION", "AnthropicMessages"]
 
@@ -170,7 +170,7 @@ def _read_message(data: Json) -> Response:
 
 def write_message(answer: Response) -> Json:
     """The answer as a Message. Of several choices the first, for Messages has one and nobody can ask it for more."""
-    choice = answer.choices[0] if answer.choices else Choice()
+    choice = first(answer)
     content: list[Json] = list(choice.extra.get("thinking_blocks") or ())
     if choice.reasoning and not content:
         content.append({"type": "thinking", "thinking": choice.reasoning, "signature": ""})

@@ -57,7 +57,7 @@ from .bedrock_words import (
 )
 from .media_words import read_count
 from .openai_words import excerpt
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["Bedrock"]
 
@@ -202,7 +202,7 @@ def _read_answer(data: Json, model: str) -> Response:
 
 def _write_answer(answer: Response) -> Json:
     """Of several choices the first, for Converse has one and nobody can ask it for more."""
-    choice = answer.choices[0] if answer.choices else Choice()
+    choice = first(answer)
     content = [write_thought(thought) for thought in choice.extra.get(THOUGHTS) or ()]
     if choice.reasoning and not any(block["reasoningContent"].get("reasoningText") for block in content):
         content.insert(0, {"reasoningContent": {"reasoningText": {"text": choice.reasoning}}})

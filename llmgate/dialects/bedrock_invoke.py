@@ -164,7 +164,9 @@ def _read_chat(data: Json) -> Request:
         return read_hosted(rest | ({"betas": betas} if betas else {}), VERSION)
     if words == CONVERSES:
         return _read_nova(data)
-    return read_first(data) if words == FIRSTS else CHAT.read_request("chat", data)
+    if words == FIRSTS:
+        return read_first(data)
+    return CHAT.read_request("chat", {**data, "tool_choice": "required"} if data.get("tool_choice") == "any" else data)
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": _read_chat, "complete": prompts.read_complete}
@@ -194,7 +196,7 @@ def _written(request: Request) -> bytes:
     if not words:
         raise BadRequest("model: this ARN tells no maker; ask over Converse, which is the same for all")
     if "mistral." in model and request.body.get("tool_choice") == "required":
-        request = request.but(tool_choice="any")
+        request = request.but(tool_choice="any")  # as Mistral says it
     plain = Request("chat", "", request.body, False, request.encoded, spoken=request.spoken)
     return CHAT.write_request(plain, Quirks() if "openai." in model else LIMITED).body
 

@@ -45,7 +45,7 @@ from .cohere_words import (
     write_usage,
 )
 from .openai_words import Json, excerpt, text_of, urls_of
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["Cohere"]
 
@@ -185,9 +185,7 @@ def _read_first(data: Json) -> Response:
 
 
 def _write_answer(answer: Response) -> Json:
-    if len(answer.choices) != 1:
-        raise BadRequest(f"Cohere gives one answer, not {len(answer.choices)}")
-    choice = answer.choices[0]
+    choice = first(answer)
     content: list[Json] = []
     if choice.reasoning:
         content.append({"type": "thinking", "thinking": choice.reasoning})

@@ -71,5 +71,4 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> GatewayE
 
 def write_error(error: GatewayError) -> tuple[int, dict[str, str], Json]:
     """Status, headers and body with which Cohere would say it."""
-    status, headers, _ = openai_errors.write_error(error)
-    return status, headers, {"message": error.message}
+    return openai_errors.write_sentence(error, "message")

@@ -16,12 +16,12 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..types.request import Request
-from ..types.response import Choice, Chunk, Response, explode
+from ..types.response import Chunk, Response, explode
 from .cohere_requests import NAMES
 from .cohere_words import finish_reason
 from .foreign import understood
 from .openai_words import Json, text_of
-from .shapes import MISSHAPEN, misshapen
+from .shapes import MISSHAPEN, first, misshapen
 from .unsaid import HINTS, NEUTRAL, refused
 
 __all__ = ["FirstWriter", "read_first", "write_first", "write_first_answer"]
@@ -125,11 +125,11 @@ _BACK: Mapping[str, str] = {theirs: ours for ours, theirs in _NAMES.items() if o
 
 def write_first_answer(answer: Response) -> Json:
     """The answer, without calls of tools: there are none that could have been asked for."""
-    choice = answer.choices[0] if answer.choices else Choice()
+    choice = first(answer)
     return {
         "response_id": answer.id,
         "generation_id": answer.id,
-        "text": choice.text,
+        "text": choice.text + (choice.refusal or ""),
         "chat_history": [],
         "finish_reason": finish_reason(choice.finish_reason, choice.native_finish_reason),
     }
@@ -148,14 +148,17 @@ class FirstWriter:
             if not isinstance(chunk.whole, Response):
                 raise BadRequest(f"Cohere does not stream {type(chunk.whole).__name__}")
             return [event for piece in explode(chunk.whole) for event in self.feed(piece)]
+        if chunk.index > 0:
+            return []  # there is one choice, and nobody can ask for more
         answer, choice = self._answer, self._answer.choices[0]
         answer.id = answer.id or chunk.id
         choice.finish_reason = chunk.finish_reason or choice.finish_reason
         choice.native_finish_reason = chunk.native_finish_reason or choice.native_finish_reason
-        if chunk.index != 0 or not chunk.text:
+        text = chunk.text + (chunk.refusal or "")
+        if not text:
             return []
-        choice.text += chunk.text
-        return [{"is_finished": False, "event_type": "text-generation", "text": chunk.text}]
+        choice.text += text
+        return [{"is_finished": False, "event_type": "text-generation", "text": text}]
 
     def end(self) -> list[Json]:
         whole = write_first_answer(self._answer)

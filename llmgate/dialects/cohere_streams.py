@@ -206,12 +206,12 @@ class Writer:
             if not isinstance(chunk.whole, Response):
                 raise BadRequest(f"Cohere does not stream {type(chunk.whole).__name__}")
             return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+        if chunk.index > 0:
+            return b""  # there is one choice, and nobody can ask for more
         if chunk.usage is not None:
             self._usage = chunk.usage.max(self._usage)
         if chunk.finish_reason is not None:
             self._finish, self._native = chunk.finish_reason, chunk.native_finish_reason
-        if chunk.index > 0:
-            raise BadRequest("Cohere gives one answer; ask for n: 1")
         out: list[bytes] = []
         self._begin(chunk.id, out)
         if chunk.reasoning:

@@ -43,8 +43,15 @@ FINISH: Mapping[str, str] = MappingProxyType(
 """Cohere's words for the end. Any other stands for itself, in lower case."""
 
 _REASONS: Mapping[str | None, str] = MappingProxyType(
-    {"length": "MAX_TOKENS", "tool_calls": "TOOL_CALL", "function_call": "TOOL_CALL", "error": "ERROR"}
+    {
+        "content_filter": "ERROR_TOXIC",
+        "error": "ERROR",
+        "function_call": "TOOL_CALL",
+        "length": "MAX_TOKENS",
+        "tool_calls": "TOOL_CALL",
+    }
 )
+"""For what was filtered the second version has no word any more, and would say that all is well."""
 
 
 def finish_of(word: str | None, called: bool) -> tuple[str | None, str | None]:

@@ -234,7 +234,7 @@ def write_error(error: GatewayError) -> tuple[int, dict[str, str], Json]:
     details: list[Json] = []
     if error.kind == "context_window_exceeded" and not _TOO_LONG.search(message):
         message = f"The input token count exceeds the maximum number of tokens allowed: {message}"
-    elif error.kind == "quota_exhausted":
+    elif error.kind in ("quota_exhausted", "budget_exceeded"):
         # A status of its own Google has not, and with this one clients try again.
         info = "type.googleapis.com/google.rpc.ErrorInfo"
         details.append({"@type": info, "reason": "QUOTA_EXHAUSTED", "domain": "llmgate"})

@@ -51,7 +51,7 @@ from .interactions_words import (
     write_usage,
 )
 from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["GeminiInteractions"]
 
@@ -127,7 +127,7 @@ def _read_answer(data: Json) -> Response:
 
 def _write_answer(answer: Response) -> Json:
     """Of several choices the first, for there is one answer and nobody can ask for more."""
-    choice = answer.choices[0] if answer.choices else Choice()
+    choice = first(answer)
     steps = kept_steps(choice.extra)
     if not steps:
         output = said([choice.text, choice.refusal])

@@ -35,7 +35,7 @@ from .ollama_requests import FORMAT, read_chat, read_complete, read_embed, told,
 from .ollama_streams import Reader, Writer
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["Ollama"]
 
@@ -122,8 +122,7 @@ class Ollama(Dialect):
         return openai_errors.read_error(status, headers, body)
 
     def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
-        status, headers, _ = openai_errors.write_error(error)
-        return status, headers, {"error": error.message}
+        return openai_errors.write_sentence(error, "error")
 
     def reader(self, request: Request, quirks: Quirks) -> StreamReader:
         return Reader()
@@ -153,12 +152,10 @@ def _read_answer(data: Json) -> Response:
 
 
 def _write_answer(answer: Response, verb: Verb) -> Json:
-    if len(answer.choices) != 1:
-        raise BadRequest(f"Ollama gives one answer, not {len(answer.choices)}")
-    choice = answer.choices[0]
+    choice = first(answer)
     out: Json = {"model": answer.model, "created_at": timestamp(answer.created)}
     said: Json = {"thinking": choice.reasoning} if choice.reasoning else {}
-    text = choice.text or choice.refusal or ""
+    text = choice.text + (choice.refusal or "")
     if verb == "complete":
         out |= {"response": text, **said}
     else:

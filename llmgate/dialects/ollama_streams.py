@@ -117,7 +117,7 @@ class Writer:
                 raise BadRequest(f"Ollama does not stream {type(chunk.whole).__name__}")
             return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
         if chunk.index > 0:
-            raise BadRequest("Ollama gives one answer; ask for n: 1")
+            return b""  # there is one choice, and nobody can ask for more
         self._model = chunk.model or self._model
         if not self._created_at and chunk.created is not None:
             self._created_at = timestamp(chunk.created)

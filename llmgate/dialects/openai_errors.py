@@ -52,6 +52,7 @@ __all__ = [
     "read_error",
     "request_id_of",
     "write_error",
+    "write_sentence",
 ]
 
 Kind = type[GatewayError]
@@ -431,3 +432,22 @@ def write_error(error: GatewayError) -> tuple[int, dict[str, str], dict[str, Any
         status, code = said.status, said.code or code
     body = {"error": {"message": error.message, "type": type_, "param": said.param, "code": code}}
     return status, headers, body
+
+
+def write_sentence(error: GatewayError, key: str) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """
+    Status, headers and body in a format whose errors are a status and a sentence.
+
+    What OpenAI tells by a code that such a format has not, is told by the sentence, or by the status.
+    """
+    status, headers, _ = write_error(error)
+    message = error.message
+    if error.kind == "quota_exhausted":
+        status = 402
+    elif error.kind == "context_window_exceeded" and _TOO_LONG not in message.lower():
+        message = f"the input exceeds the {_TOO_LONG}: {message}"
+    return status, headers, {key: message}
+
+
+_TOO_LONG = "context length"
+"""Words that every client knows."""

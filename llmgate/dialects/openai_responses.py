@@ -54,7 +54,7 @@ from .responses_words import (
     text_part,
     write_usage,
 )
-from .shapes import MISSHAPEN, encoded, heard
+from .shapes import MISSHAPEN, encoded, first, heard
 
 __all__ = ["OpenAIResponses"]
 
@@ -63,7 +63,7 @@ class OpenAIResponses(OpenAIChat):
     """The Responses API for chats, and for everything else what OpenAI has beside it."""
 
     name: str = "openai_responses"
-    verbs: frozenset[Verb] = OpenAIChat.verbs | {"count_tokens"}
+    verbs: frozenset[Verb] = OpenAIChat.verbs | frozenset[Verb](("count_tokens",))
 
     def format(self, verb: Verb, model: str = "") -> str:
         return FORMAT if verb in _READERS else super().format(verb, model)
@@ -129,7 +129,7 @@ def _read_response(data: Json) -> Response:
 
 def _write_response(answer: Response) -> Json:
     """The answer as a Response. Of several choices the first, for Responses has one and nobody can ask it for more."""
-    choice = answer.choices[0] if answer.choices else Choice()
+    choice = first(answer)
     created = int(time.time()) if answer.created is None else answer.created
     output, usage = _output(answer.id, choice), write_usage(answer.usage)
     return envelope(answer.id, answer.model, created, finish=choice.finish_reason, output=output, usage=usage)

@@ -432,11 +432,8 @@ def test_what_it_has_no_words_for_is_refused() -> None:
     """
     No answer is written that Cohere's clients could not read.
     """
-    for answer in (Value(value=1), Response(choices=[])):
-        with pytest.raises(BadRequest):
-            dialect.write_response(answer)
-    with pytest.raises(BadRequest, match="n: 1"):
-        dialect.writer(CHAT).feed(Chunk("x", index=1))
+    with pytest.raises(BadRequest):
+        dialect.write_response(Value(value=1))
     with pytest.raises(BadRequest, match="Value"):
         dialect.writer(CHAT).feed(Chunk(whole=Value(value=1)))
 
@@ -671,27 +668,28 @@ def test_a_month_that_is_used_up_has_no_delay() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "as_status"),
     [
-        RateLimited("slow down", retry_after=1.5),
-        QuotaExhausted("nothing left"),
-        ContextWindowExceeded("too long"),
-        AuthenticationFailed("who?"),
-        ModelNotFound("which?"),
-        UpstreamError("broken"),
-        AllAttemptsFailed("all", [Overloaded("busy")]),
+        (RateLimited("slow down", retry_after=1.5), 429),
+        (QuotaExhausted("nothing left"), 402),
+        (AllAttemptsFailed("all", [QuotaExhausted("nothing left")]), 402),
+        (ContextWindowExceeded("beyond the context length"), 400),
+        (AuthenticationFailed("who?"), 401),
+        (ModelNotFound("which?"), 404),
+        (UpstreamError("broken"), 502),
+        (AllAttemptsFailed("all", [Overloaded("busy")]), 503),
     ],
 )
-def test_our_errors_are_said_in_its_words(error: GatewayError) -> None:
+def test_our_errors_are_said_in_its_words(error: GatewayError, as_status: int) -> None:
     """
-    An error goes out flat, with the status of its class, and in a stream as an end that its reader raises again.
+    An error goes out flat, with a status that tells its sort, and in a stream as an end that its reader raises again.
     """
     status, headers, body = dialect.write_error(error)
     writer = dialect.writer(CHAT)
     stream = writer.feed(Chunk("x")) + writer.error(error)
 
     said: GatewayError = getattr(error, "telling", error)
-    assert type(said).status == status
+    assert as_status == status
     assert {"message": error.message} == body
     assert ("2" if error.retry_after else None) == headers.get("retry-after")
     with pytest.raises(type(said)):
