@@ -75,6 +75,19 @@ def test_the_right_one_makes_room(eviction: Eviction, gone: bytes) -> None:
     assert 1 == memory.holdings().evictions
 
 
+def test_counting_uses_takes_no_more_room() -> None:
+    """
+    An entry that is used a thousand times is counted in one place.
+    """
+    memory = Memory(eviction="lfu")
+    memory.put(b"k", entry(), 0.0)
+    for _ in range(1000):
+        memory.get(b"k", 1.0)
+
+    assert memory._uses is not None
+    assert 1 == len(memory._uses._by_count)
+
+
 def test_bytes_are_bounded() -> None:
     """
     However large the entries are, the store never takes more room than it may.
