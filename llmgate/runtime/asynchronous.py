@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import GatewayClosed
 from ..types.wire import WireRequest, WireResponse
+from .bells import Alarms, LoopSignal, running_loop
 from .drive import drive
 from .homes import Bounds, Here
 from .process import STOPPED, ProcessLock
@@ -49,14 +50,15 @@ class AsyncioRuntime:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lock = ProcessLock()
         self._pid = os.getpid()
-        self._asleep: set[_LoopSignal] = set()
+        self._alarms = Alarms()
+        self._asleep: set[LoopSignal] = set()
         self._bounds = Bounds()
         self._stopped = False
 
     now = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
-        bell = _LoopSignal()
+        bell = self.signal()
         self._asleep.add(bell)
         try:
             if self._stopped or await bell.wait(self.now() + seconds):
@@ -129,8 +131,8 @@ class AsyncioRuntime:
         self._keep(task)
         return await asyncio.shield(task)
 
-    def signal(self) -> _LoopSignal:
-        return _LoopSignal()
+    def signal(self) -> LoopSignal:
+        return LoopSignal(self._alarms)
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> _LoopTask:
         task = asyncio.get_running_loop().create_task(work)
@@ -180,7 +182,7 @@ class AsyncioRuntime:
 
     def close_from_thread(self, timeout_s: float = CLOSE_S) -> None:
         """The same from plain code. A loop that runs in this very thread does it as soon as it is its turn again."""
-        here = _running_loop()
+        here = running_loop()
         engines = self._dismissed()
         closed = [(loop, _closed_on(loop, engine)) for loop, engine in engines]
         concurrent.futures.wait([future for loop, future in closed if loop is not here], timeout_s)
@@ -191,13 +193,6 @@ class AsyncioRuntime:
             engines = list(self._engines.items())
             self._engines.clear()
         return engines
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _closed_on(loop: asyncio.AbstractEventLoop, engine: Engine) -> concurrent.futures.Future[None]:
@@ -215,58 +210,6 @@ def _closed_on(loop: asyncio.AbstractEventLoop, engine: Engine) -> concurrent.fu
     engine.abandon()
     done.set_result(None)
     return done
-
-
-class _LoopSignal:
-    __slots__ = ("_future", "_loop", "_set")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[bool] | None = None
-        self._set = False
-
-    def set(self) -> bool:
-        self._set = True
-        if _running_loop() is self._loop:
-            # On its own loop nobody needs to be woken, which takes a write to a socket and another round of the loop.
-            self._ring()
-            return True
-        try:
-            self._loop.call_soon_threadsafe(self._ring)
-        except RuntimeError:
-            return False
-        return True
-
-    def is_set(self) -> bool:
-        """Whether it was rung, by whichever thread."""
-        return self._set
-
-    def _ring(self) -> None:
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(True)
-
-    async def wait(self, until: float) -> bool:
-        if self._set:
-            return True
-        future: asyncio.Future[bool] = self._loop.create_future()
-        self._future = future
-        if self.is_set():
-            # Rung between the question and the future; the bell may have been too early to hear it.
-            return True
-        left = until - time.monotonic()
-        timer = self._loop.call_later(max(left, 0.0), self._expire) if left < 1e9 else None
-        try:
-            return await future
-        finally:
-            self._future = None
-            if timer is not None:
-                timer.cancel()
-
-    def _expire(self) -> None:
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(self._set)
 
 
 class _LoopTask:
