@@ -16,7 +16,6 @@ The idea and the name are those of Go's `golang.org/x/sync/singleflight`, where 
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
@@ -143,7 +142,8 @@ class Flights(Generic[R]):
         with self._lock:
             if flight.pilot is seat and flight.airborne:
                 flight.task = task
-                _prolong(flight, max((other.deadline for other in flight.seats), default=-math.inf))
+                for other in flight.seats:
+                    _prolong(flight, other.deadline)
 
     def land(self, pilot: Seat[R], result: R) -> Sequence[Seat[R]]:
         """The pilot's work is done, for everybody. Returns whom to ring; nobody boards any more."""
