@@ -138,7 +138,7 @@ class Group:
         price_of: What a call will probably cost at a deployment, for balancers that ask.
     """
 
-    __slots__ = ("balancer", "by_standing", "candidates", "price_of", "standings")
+    __slots__ = ("_head", "balancer", "by_standing", "candidates", "price_of", "standings")
 
     def __init__(
         self,
@@ -151,6 +151,16 @@ class Group:
         self.standings = [candidate.standing for candidate in candidates]
         self.by_standing = {candidate.standing: candidate for candidate in candidates}
         self.price_of = price_of
+        # Who is asked whenever it can be, and never has to wait for a limit of ours.
+        first = self.candidates[0]
+        self._head = first if balancer.strategy == "ordered" and first.queue is None and first.standing.weight else None
+
+    def head(self, now: float) -> Candidate | None:
+        """Who is asked whatever the others' state is, as nearly always where there is an order; None if that takes a look."""
+        head = self._head
+        if head is not None and head.standing.available(now) and (head.gate is None or head.gate(now) <= 0.0):
+            return head
+        return None
 
     def ready(self, now: float, spent: Sequence[Candidate]) -> list[Standing]:
         """Those that can be asked at once, as far as their own state goes."""
@@ -220,6 +230,10 @@ class Route:
         """Who is asked next, or None if nobody can be; `spent` are those who had their turn."""
         selects = self._selects(call.request)
         for group in self.groups:
+            if not (selects or spent):
+                head = group.head(now)
+                if head is not None:
+                    return head
             among = group.ready(now, spent)
             if selects or not among:
                 among = self._fit(group, call, now, spent)
