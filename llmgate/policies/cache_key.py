@@ -31,9 +31,8 @@ Scope = Literal["tenant", "shared"]
 
 VERSION = 3  # of the encoding; another one makes all keys new
 KEY_BYTES = 32  # of both digests
-KNOWN = (
-    4096  # keys kept with digests of what they were made of, 250 bytes each: a megabyte, five where all tenants differ
-)
+KNOWN = 2048  # keys kept with what they were made of, so that who asks again pays for no digest at all
+KNOWN_BYTES = 2048  # of a body that is kept for that; of a larger one its digest is; four megabytes at the most
 
 IN_KEY, NOT_IN_KEY = True, False
 
@@ -126,9 +125,8 @@ class CacheKey:
         self._hash = _HASHES[key_hash]
         self._shared = scope == "shared"
         self._namespace = namespace
-        # The keys of what was asked before, by its circumstances and a digest of what was sent: who asks again pays for
-        # that one digest, and nothing is put in order. When it is full it begins anew, which costs the next callers what
-        # the first ones paid.
+        # The keys of what was asked before, by its circumstances and what was sent. When it is full it begins anew, which
+        # costs the next callers what the first ones paid.
         self._known: dict[tuple[str | bool, ...], dict[bytes, bytes]] = {}
         self._room = KNOWN
 
@@ -165,7 +163,7 @@ class CacheKey:
         encoded = request.encoded
         if not encoded:
             return self._made(_body(request.body), *circumstances)
-        sent = _blake2b(encoded)
+        sent = encoded if len(encoded) <= KNOWN_BYTES else _blake2b(encoded)
         known = self._known.get(circumstances)
         key = None if known is None else known.get(sent)
         if key is None:

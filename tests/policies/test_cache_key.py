@@ -111,7 +111,7 @@ def test_what_was_asked_before_is_remembered_within_bounds() -> None:
     """
     asked, made = CacheKey(), CacheKey()
     for number in range(KNOWN + 10):
-        body = {"prompt": str(number)}
+        body = {"prompt": "x" * (number % 5 * 600) + str(number)}  # some of them are large
         request = Request("complete", "", body, encoded=dumps(body))
         call = replace(CALL, request=request, options=Options(tenant=str(number % 7)))
         assert made(replace(call, request=replace(request, encoded=b""))) == asked(call)
