@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from . import __version__
-from .config.building import Pipeline, build
+from .config.pipeline import Pipeline, build
 from .config.explaining import suggestion
 from .config.loading import load_file
 from .config.settings import CallDefaults, Settings, settings_from

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from ..config.building import Pipeline, build
+from ..config.pipeline import Pipeline, build
 from ..config.settings import Settings
 from ..config.world import World
 from ..middleware.cache import Cache, MemoryTier

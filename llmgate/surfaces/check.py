@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..config.building import Pipeline
+from ..config.pipeline import Pipeline
 from ..config.explaining import suggestion
 from ..config.settings import RouteSettings, Settings, Target
 from ..middleware.attempts import Route

@@ -23,7 +23,7 @@ from .spoken import Spoken, spoken
 from .upstreams import Upstreams
 
 if TYPE_CHECKING:
-    from ..config.building import Pipeline
+    from ..config.pipeline import Pipeline
     from ..gateway import Gateway
     from ..middleware.attempts import Route
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..config.building import Pipeline
+from ..config.pipeline import Pipeline
 from ..middleware.attempts import Route
 from ..middleware.cache import Cache
 from ..middleware.limits import RateLimit

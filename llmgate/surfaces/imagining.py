@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from ..config.building import Pipeline, build
+from ..config.pipeline import Pipeline, build
 from ..config.settings import ANY_MODEL, RouteSettings, Settings
 from ..errors import ConfigError
 from ..middleware.attempts import Route

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from ..config.building import Pipeline
+from ..config.pipeline import Pipeline
 from ..config.short_forms import CHAIN_ROUTE
 from ..errors import BadRequest, ConfigError
 from ..middleware.attempts import Candidate, Route

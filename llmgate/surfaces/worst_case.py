@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from ..config.building import Pipeline
+from ..config.pipeline import Pipeline
 from ..middleware.attempts import Route
 from ..middleware.limits import RateLimit
 from ..policies.attempts import SERVER_DELAY_JITTER, Rules

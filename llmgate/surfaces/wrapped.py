@@ -11,7 +11,7 @@ from random import Random
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from ..config.building import Pipeline
+from ..config.pipeline import Pipeline
 from ..errors import GatewayError
 from ..middleware.attempts import Attempts, Candidate, Route
 from ..middleware.cache import Cache

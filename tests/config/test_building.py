@@ -54,17 +54,6 @@ def test_a_deployment_has_one_set_of_limits() -> None:
         Gateway({"providers": {"here": HERE}, "routes": routes})
 
 
-def test_models_that_callers_make_up_take_bounded_memory() -> None:
-    """
-    However many models callers name, the gateway remembers only so many of them.
-    """
-    with Gateway({"providers": {"here": HERE}}) as gateway:
-        for number in range(1100):
-            gateway.chat(f"here/{number}", "hello")
-
-        assert 1000 == len(gateway.health()["deployments"])
-
-
 def test_half_a_gateway_can_be_printed() -> None:
     """
     What a refused configuration leaves behind has a repr, so that a traceback with locals can be shown.

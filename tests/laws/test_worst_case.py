@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 
 from llmgate.config import settings_from
-from llmgate.config.building import build
+from llmgate.config.pipeline import build
 from llmgate.errors import GatewayError
 from llmgate.providers.simulated import FAILURES, Simulated
 from llmgate.surfaces.imagining import route_of
