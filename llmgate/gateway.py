@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from . import __version__
-from .config.pipeline import Pipeline, build
 from .config.explaining import suggestion
 from .config.loading import load_file
+from .config.pipeline import Pipeline, build
 from .config.settings import CallDefaults, Settings, settings_from
 from .errors import ConfigError, GatewayClosed
 from .middleware.base import Middleware, UserMiddleware

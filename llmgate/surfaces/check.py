@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..config.pipeline import Pipeline
 from ..config.explaining import suggestion
+from ..config.pipeline import Pipeline
 from ..config.settings import RouteSettings, Settings, Target
 from ..middleware.attempts import Route
 from ..middleware.limits import RateLimit
