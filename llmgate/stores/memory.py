@@ -108,7 +108,9 @@ class Memory:
 
     def __repr__(self) -> str:
         holdings = self.holdings()
-        return f"<Memory {holdings.entries} of {self._max_size} entries, {holdings.size_bytes} of {self._max_bytes} bytes>"
+        return (
+            f"<Memory {holdings.entries} of {self._max_size} entries, {holdings.size_bytes} of {self._max_bytes} bytes>"
+        )
 
 
 class _Uses:
