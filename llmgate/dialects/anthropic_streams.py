@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
-from ..policies.sse import MAX_LINE_BYTES, EventParser
+from ..errors import BadRequest, GatewayError
 from ..types.response import Answer, Chunk, Response, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode, loads
@@ -32,6 +31,8 @@ from .anthropic_words import (
     usage_of,
     write_usage,
 )
+from .reading import EventReader, strange
+from .shapes import MISSHAPEN
 
 __all__ = ["Reader", "Writer"]
 
@@ -48,98 +49,44 @@ class _Block:
         self.parts: list[str] = []
 
 
-_NO_STREAM = b"{[<"
-"""How a body begins that is JSON or a page."""
-
-
-class Reader:
+class Reader(EventReader):
     """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
+    Reads one stream.
 
     Every event but a ping becomes one chunk, even if it says nothing, with its JSON as `raw`: who passes the stream on as
     it is passes each `raw` on.
     """
 
-    __slots__ = ("_blocks", "_calls", "_counts", "_events", "_failure", "_head", "_id", "_model", "terminated")
+    __slots__ = ("_blocks", "_calls", "_counts", "_id", "_model")
 
     def __init__(self) -> None:
-        self.terminated = False
-        self._events = EventParser()
-        self._head: bytes | None = b""  # until it is clear that this is a stream of events
+        super().__init__()
         self._blocks: dict[int, _Block] = {}
         self._counts: Json = {}
         self._calls = 0
         self._id = ""
         self._model = ""
-        self._failure: GatewayError | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._over():
-            return []
-        if self._head is not None:
-            data = self._begun(data)
-        chunks: list[Chunk] = []
-        for name, payload in self._events.feed(data):
-            if not self._read(name, payload, chunks):
-                break
-        if not chunks:
-            self._over()
-        return chunks
-
-    def end(self) -> list[Chunk]:
-        if self._over():
-            return []
-        if self._head:
-            raise _no_stream(self._head)
-        chunks: list[Chunk] = []
-        for name, payload in self._events.end():
-            self._read(name, payload, chunks)
-        if self.terminated:
-            return chunks
-        # An event that cannot be read was cut off here; one that can may be an error.
-        if self._failure is not None and not isinstance(self._failure, ProtocolError):
-            raise self._failure
-        raise StreamInterrupted("the stream ended without message_stop")
-
-    def _over(self) -> bool:
-        """Whether the end has come; an error that waits is raised."""
-        if self._failure is not None:
-            raise self._failure
-        return self.terminated
-
-    def _begun(self, data: bytes) -> bytes:
-        """The first bytes of a stream; nothing yet, if they may be those of JSON or of a page."""
-        head = ((self._head or b"") + data).lstrip()
-        if head and head[0] not in _NO_STREAM:
-            self._head = None
-            return head
-        if len(head) > MAX_LINE_BYTES:
-            raise _no_stream(head)
-        self._head = head
-        return b""
-
-    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> bool:
-        """Whether more is to be read after this event."""
+    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> None:
         try:
             event = loads(payload)
             kind = event.get("type") or name.decode()
             if kind == "ping":
-                return True
+                return
             if kind == "error":
-                self._failure = error_of(None, {}, event)
-                return False
+                raise error_of(None, {}, event)
             read = _EVENTS.get(kind)  # what Anthropic may add has none
             chunk = (read(self, event) if read is not None else None) or Chunk(index=-1)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            # OpenRouter ends the stream with OpenAI's word, too.
+        except MISSHAPEN as error:
             if payload.strip() == b"[DONE]":
-                return True
-            self._failure = ProtocolError("the upstream sent an event that is none of the Messages API")
-            return False
+                return  # OpenRouter ends the stream with OpenAI's word, too
+            raise strange(payload) from error
         chunk.id, chunk.model, chunk.raw = self._id, self._model, event
         chunks.append(chunk)
         self.terminated = kind == "message_stop"
-        return not self.terminated
+
+    def _told(self, data: Any) -> GatewayError | None:
+        return error_of(None, {}, data) if "error" in data else None
 
     def _message_start(self, event: Json) -> Chunk:
         message = event["message"]
@@ -218,17 +165,6 @@ _EVENTS: Mapping[str, Callable[[Reader, Json], Chunk | None]] = MappingProxyType
         "message_delta": Reader._message_delta,
     }
 )
-
-
-def _no_stream(body: bytes) -> GatewayError:
-    """What came where events were asked for: an error, we hope."""
-    try:
-        data = loads(body)
-    except ValueError:
-        data = None
-    if isinstance(data, dict) and "error" in data:
-        return error_of(None, {}, data)
-    return ProtocolError("the upstream sent no stream of events")
 
 
 class Writer:

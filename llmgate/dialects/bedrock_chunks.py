@@ -15,7 +15,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Any
 
-from ..errors import GatewayError, StreamInterrupted
+from ..errors import GatewayError
 from ..policies.sse import EventParser
 from ..types.request import Request
 from ..types.response import Chunk
@@ -72,22 +72,13 @@ class Reader(bedrock_streams.Reader):
         self._inner: StreamReader | None = None
         self._completions: prompts.Reader | None = None
 
-    def end(self) -> list[Chunk]:
-        if self._inner is None and self._completions is None:
-            return super().end()
-        if self._failure is not None:
-            raise self._failure
-        if self.terminated:
-            return []
-        if self._frames.half:
-            raise StreamInterrupted("the stream ended in the middle of an event")
-        chunks: list[Chunk] = []
+    def _finish(self, chunks: list[Chunk]) -> None:
         if self._inner is not None:
-            chunks = self._inner.end()
+            chunks += self._inner.end()
         elif self._completions is not None:
             self._completions.end()
-        self.terminated = True
-        return chunks
+        else:
+            super()._finish(chunks)
 
     def _event(self, kind: str, event: Json, chunks: list[Chunk]) -> None:
         if kind != "chunk":
@@ -123,11 +114,8 @@ class Reader(bedrock_streams.Reader):
             raise ValueError("an event of nobody's")
 
     def _hand_on(self, inner: StreamReader, payload: bytes, chunks: list[Chunk]) -> None:
-        try:
-            # A line break can only stand between two words of JSON.
-            chunks += inner.feed(b"data: %b\n\n" % payload.replace(b"\n", b" ").replace(b"\r", b" "))
-        except GatewayError as error:
-            self._failure = error
+        # A line break can only stand between two words of JSON.
+        chunks += inner.feed(b"data: %b\n\n" % payload.replace(b"\n", b" ").replace(b"\r", b" "))
         self.terminated = inner.terminated
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
+from ..errors import BadRequest, GatewayError, StreamInterrupted
 from ..policies.sse import MAX_LINE_BYTES
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
@@ -36,6 +37,7 @@ from .bedrock_words import (
     write_usage,
 )
 from .openai_words import excerpt
+from .reading import Reading, strange
 from .shapes import MISSHAPEN
 
 __all__ = ["KINDS", "Reader", "Writer", "write_failure"]
@@ -59,75 +61,62 @@ class _Block:
         self.redacted: list[str] = []
 
 
-class Reader:
+class Reader(Reading):
     """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
-
-    Every event becomes one chunk, even if it says nothing, with `{name of the event: its JSON}` as `raw`.
+    Reads one stream. Every event becomes one chunk, even if it says nothing, with `{name of the event: its JSON}` as `raw`.
 
     Args:
         model: The model that was asked; the stream does not name it.
     """
 
-    __slots__ = ("_blocks", "_calls", "_failure", "_frames", "_model", "_other", "_stopped", "terminated")
+    __slots__ = ("_blocks", "_calls", "_frames", "_model", "_other", "_stopped")
 
     def __init__(self, model: str = "") -> None:
-        self.terminated = False
+        super().__init__()
         self._frames = FrameParser()
-        self._other: bytes | None = b""  # what came in place of a stream; None as soon as it is one
+        self._other: bytearray | None = bytearray()  # what came in place of a stream; None as soon as it is one
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._model = model
         self._stopped = False
-        self._failure: GatewayError | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        if self.terminated or not data:
-            return []
-        if self._other is not None:
+    def _take(self, data: bytes, chunks: list[Chunk]) -> None:
+        if self._other is not None and data:
             if self._other or data[0] in _NO_FRAME:
                 self._other += data
                 if len(self._other) > MAX_LINE_BYTES:
-                    raise _no_stream(self._other)
-                return []
+                    raise self._instead(bytes(self._other))
+                return
             self._other = None
-        chunks: list[Chunk] = []
         for headers, payload in self._frames.feed(data):
-            if not self._read(headers, payload, chunks):
-                break
-        else:
-            self._failure = self._frames.failure
-        if self._failure is not None and not chunks:
-            raise self._failure
-        return chunks
+            self._read(headers, payload, chunks)
+            if self.terminated:
+                return
+        if self._frames.failure is not None:
+            raise self._frames.failure
 
-    def end(self) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        if self.terminated:
-            return []
+    def _close(self, chunks: list[Chunk]) -> None:
         if self._other:
-            raise _no_stream(self._other)
-        if not self._stopped:
-            raise StreamInterrupted("the stream ended without messageStop")
+            raise self._instead(bytes(self._other))
+        self._finish(chunks)
         if self._frames.half:
             raise StreamInterrupted("the stream ended in the middle of an event")
-        self.terminated = True
-        return []
 
-    def _read(self, headers: Mapping[str, str], payload: bytes, chunks: list[Chunk]) -> bool:
-        """Whether more is to be read after this event."""
+    def _finish(self, chunks: list[Chunk]) -> None:
+        if not self._stopped:
+            raise StreamInterrupted("the stream ended without messageStop")
+
+    def _read(self, headers: Mapping[str, str], payload: bytes, chunks: list[Chunk]) -> None:
         try:
             sort = headers.get(":message-type", "event")
             if sort != "event":
-                self._failure = _reported(sort, headers, payload)
-                return False
+                raise _reported(sort, headers, payload)
             self._event(headers[":event-type"], loads(payload) if payload else {}, chunks)
-        except MISSHAPEN:
-            self._failure = ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}")
-        return not self.terminated and self._failure is None
+        except MISSHAPEN as error:
+            raise strange(payload) from error
+
+    def _told(self, data: Any) -> GatewayError | None:
+        return error_of(None, {}, data) if data.keys() & {"message", "Message", "__type", "Output"} else None
 
     def _event(self, kind: str, event: Json, chunks: list[Chunk]) -> None:
         read = _EVENTS.get(kind)  # what Amazon may add has none
@@ -243,17 +232,6 @@ def _reported(sort: str, headers: Mapping[str, str], payload: bytes) -> GatewayE
     except ValueError:
         body = excerpt(payload)
     return error_of(None, {}, body, headers.get(":exception-type", ""))
-
-
-def _no_stream(body: bytes) -> GatewayError:
-    """What came where events were asked for: an error, we hope."""
-    try:
-        data = loads(body)
-    except ValueError:
-        data = None
-    if isinstance(data, dict) and data.keys() & {"message", "Message", "__type", "Output"}:
-        return error_of(None, {}, data)
-    return ProtocolError(f"the upstream sent no event stream, but: {excerpt(body)}")
 
 
 class Writer:

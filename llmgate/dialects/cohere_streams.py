@@ -31,87 +31,62 @@ from .cohere_words import (
     write_usage,
 )
 from .openai_errors import CODES, write_error as openai_error
-from .openai_words import Json, arguments_of, excerpt, urls_of
+from .openai_words import Json, arguments_of, urls_of
+from .reading import NO_STREAM, Reading, not_json, strange
 
 __all__ = ["Reader", "Writer"]
 
 _MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-class Reader:
-    """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
+class Reader(Reading):
+    """Reads one stream. Every event becomes one chunk, also one that says nothing, with its JSON as `raw`."""
 
-    Every event becomes one chunk, also one that says nothing, with its JSON as `raw`.
-    """
-
-    __slots__ = ("_calls", "_events", "_failure", "_id", "_lines", "_plan", "terminated")
+    __slots__ = ("_calls", "_events", "_id", "_lines", "_plan")
 
     def __init__(self) -> None:
-        self.terminated = False
+        super().__init__()
         self._events = EventParser()
         self._lines: LineSplitter | None = None
-        self._failure: GatewayError | None = None
         self._id: str | None = None  # None until the first byte has told which framing it is
         self._calls: dict[int, int] = {}  # the wire's index to ours
         self._plan = ""
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        self._raise()
-        if self.terminated:
-            return []
+    def _take(self, data: bytes, chunks: list[Chunk]) -> None:
         if self._id is None:
             data = data.lstrip()
             if not data:
-                return []
+                return
             self._id = ""
-            if data[:1] == b"{":
+            if data[0] in b"{":
                 self._lines = LineSplitter()
-            elif data[:1] in (b"<", b"["):
-                raise ProtocolError(f"the upstream sent no stream of events, but: {excerpt(data)}")
-        if self._lines is not None:
-            return self._read(self._lines.feed(data))
-        return self._read([payload for _, payload in self._events.feed(data)])
+            elif data[0] in NO_STREAM:
+                raise self._instead(data)
+        parts = [payload for _, payload in self._events.feed(data)] if self._lines is None else self._lines.feed(data)
+        self._read(parts, chunks)
 
-    def end(self) -> list[Chunk]:
-        self._raise()
-        if self.terminated:
-            return []
+    def _close(self, chunks: list[Chunk]) -> None:
         rest = [payload for _, payload in self._events.end()] if self._lines is None else self._lines.end()
         try:
-            chunks = self._read(rest)
+            self._read(rest, chunks)
         except ProtocolError as error:
             raise StreamInterrupted("the stream ended in the middle of an event") from error
-        self._raise()
-        if not (chunks and chunks[-1].finish_reason):
+        if not self.terminated:
             raise StreamInterrupted("the stream ended before the answer did")
-        return chunks
 
-    def _raise(self) -> None:
-        """The error that waited until what came before it was given out."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _read(self, payloads: Iterable[bytes]) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        try:
-            for payload in payloads:
-                if payload == b"[DONE]":
-                    continue  # before the end it proves nothing
-                chunks.append(self._chunk(payload))
-                if self.terminated:
-                    break
-        except GatewayError as error:
-            if not chunks:
-                raise
-            self._failure = error
-        return chunks
+    def _read(self, payloads: Iterable[bytes], chunks: list[Chunk]) -> None:
+        for payload in payloads:
+            if payload == b"[DONE]":
+                continue  # before the end it proves nothing
+            chunks.append(self._chunk(payload))
+            if self.terminated:
+                break
 
     def _chunk(self, payload: bytes) -> Chunk:
         try:
             event = loads(payload)
         except ValueError:
-            raise ProtocolError(f"an event of the stream is no JSON: {excerpt(payload)}") from None
+            raise not_json(payload) from None
         try:
             if "type" in event:
                 chunk = Chunk(id=event.get("id") or "", raw=event)
@@ -126,7 +101,7 @@ class Reader:
             if chunk.text.__class__ is not str or chunk.reasoning.__class__ is not str:
                 raise TypeError("what is said is no text")
         except _MALFORMED as error:
-            raise ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}") from error
+            raise strange(payload) from error
         self._id = self._id or chunk.id
         return chunk
 

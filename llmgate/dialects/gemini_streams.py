@@ -37,7 +37,7 @@ from .gemini_words import (
     write_logprobs,
     write_usage,
 )
-from .openai_words import excerpt
+from .reading import Reading, not_json, strange
 
 __all__ = ["ArraySplitter", "Reader", "Writer", "called"]
 
@@ -119,58 +119,43 @@ class ArraySplitter:
             raise ProtocolError("the upstream sent no array of answers")
 
 
-class Reader:
+class Reader(Reading):
     """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
+    Reads one stream.
 
     Every event becomes at least one chunk, also one that says nothing, and all chunks of an event share its JSON as
     `raw`: who passes the stream on as it is passes each `raw` on once.
     """
 
-    __slots__ = ("_array", "_begun", "_candidates", "_counts", "_events", "_failure", "_finished", "terminated")
+    __slots__ = ("_array", "_begun", "_candidates", "_counts", "_events", "_finished")
 
     def __init__(self) -> None:
-        self.terminated = False
+        super().__init__()
         self._begun = False  # whether the first byte has told which framing it is
         self._events = EventParser()
         self._array: ArraySplitter | None = None
         self._candidates: dict[int, Parts] = {}
         self._finished: dict[int, bool] = {}
         self._counts: Json = {}  # the last that came
-        self._failure: GatewayError | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
+    def _take(self, data: bytes, chunks: list[Chunk]) -> None:
         if not self._begun:
             data = data.lstrip()
             if not data:
-                return []
+                return
             self._begun = True
             if data[0] in b"[{":
                 self._array = ArraySplitter()
             elif data[0] in b"<":
-                raise ProtocolError(f"the upstream sent no stream of events, but: {excerpt(data)}")
-        chunks: list[Chunk] = []
-        try:
-            if self._array is not None:
-                for payload in self._array.feed(data):
-                    self._read(payload, chunks)
-            else:
-                for _, payload in self._events.feed(data):
-                    self._read(payload, chunks)
-        except GatewayError as error:
-            if not chunks:
-                raise
-            self._failure = error
-        return chunks
+                raise self._instead(data)
+        if self._array is not None:
+            for payload in self._array.feed(data):
+                self._read(payload, chunks)
+        else:
+            for _, payload in self._events.feed(data):
+                self._read(payload, chunks)
 
-    def end(self) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        if self.terminated:
-            return []
-        chunks: list[Chunk] = []
+    def _close(self, chunks: list[Chunk]) -> None:
         try:
             for _, payload in self._events.end():
                 self._read(payload, chunks)
@@ -178,8 +163,6 @@ class Reader:
             raise StreamInterrupted("the stream ended in the middle of an event") from error
         if not (self._finished and all(self._finished.values())):
             raise StreamInterrupted("the stream ended before the answer did")
-        self.terminated = True
-        return chunks
 
     def _read(self, payload: bytes, chunks: list[Chunk]) -> None:
         try:
@@ -187,13 +170,13 @@ class Reader:
         except ValueError:
             if payload.strip() == b"[DONE]":  # a compatible server ends with OpenAI's word
                 return
-            raise ProtocolError(f"an event of the stream is no JSON: {excerpt(payload)}") from None
+            raise not_json(payload) from None
         try:
             if "error" in event:
                 raise error_of(None, {}, event)
             self._read_event(event, chunks)
         except _MALFORMED as error:
-            raise ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}") from error
+            raise strange(payload) from error
 
     def _read_event(self, event: Json, chunks: list[Chunk]) -> None:
         id, model = event.get("responseId") or "", event.get("modelVersion") or ""

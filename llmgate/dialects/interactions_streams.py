@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
-from ..policies.sse import MAX_LINE_BYTES, EventParser
+from ..errors import BadRequest, GatewayError
 from ..types.request import Request
 from ..types.response import Answer, Chunk, Response, ToolCall
 from ..types.usage import Usage
@@ -34,13 +34,11 @@ from .interactions_words import (
     usage_of,
     write_usage,
 )
-from .openai_words import Json, excerpt
+from .openai_words import Json
+from .reading import EventReader, strange
 from .shapes import MISSHAPEN
 
 __all__ = ["Reader", "Writer", "failure_of"]
-
-_NO_STREAM = b"{[<"
-"""How a body begins that is JSON or a page."""
 
 
 def failure_of(interaction: Json) -> GatewayError:
@@ -67,67 +65,22 @@ class _Step:
         self.arguments = ""
 
 
-class Reader:
-    """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
+class Reader(EventReader):
+    """Reads one stream. Every event becomes one chunk, even if it says nothing, with its JSON as `raw`."""
 
-    Every event becomes one chunk, even if it says nothing, with its JSON as `raw`.
-    """
-
-    __slots__ = ("_calls", "_events", "_failure", "_head", "_id", "_kept", "_model", "_steps", "terminated")
+    __slots__ = ("_calls", "_id", "_kept", "_model", "_steps")
 
     def __init__(self) -> None:
-        self.terminated = False
-        self._events = EventParser()
-        self._head: bytes | None = b""  # until it is clear that this is a stream of events
+        super().__init__()
         self._steps: dict[int, _Step] = {}  # those that have not stopped
         self._kept = Kept()
         self._calls = 0
         self._id = ""
         self._model = ""
-        self._failure: GatewayError | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._over():
-            return []
-        if self._head is not None:
-            data = self._begun(data)
-        chunks: list[Chunk] = []
-        for name, payload in self._events.feed(data):
-            if not self._read(name, payload, chunks):
-                break
-        if not chunks:
-            self._over()
-        return chunks
-
-    def end(self) -> list[Chunk]:
-        if self._over():
-            return []
-        if self._head:
-            raise _no_stream(self._head)
-        raise StreamInterrupted("the stream ended before the interaction did")
-
-    def _over(self) -> bool:
-        """Whether the end has come; an error that waits is raised."""
-        if self._failure is not None:
-            raise self._failure
-        return self.terminated
-
-    def _begun(self, data: bytes) -> bytes:
-        """The first bytes of a stream; nothing yet, if they may be those of JSON or of a page."""
-        head = ((self._head or b"") + data).lstrip()
-        if head and head[0] not in _NO_STREAM:
-            self._head = None
-            return head
-        if len(head) > MAX_LINE_BYTES:
-            raise _no_stream(head)
-        self._head = head
-        return b""
-
-    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> bool:
-        """Whether more is to be read after this event."""
+    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> None:
         if payload.strip() == b"[DONE]":
-            return True  # it says nothing that was not said
+            return  # it says nothing that was not said
         try:
             event = loads(payload)
             kind: str = event.get("event_type") or name.decode()
@@ -137,15 +90,14 @@ class Reader:
             if read is None and kind.startswith("interaction."):
                 read = Reader._lifecycle
             chunk = (read(self, event) if read is not None else None) or Chunk(index=-1)
-        except GatewayError as error:
-            self._failure = error
-            return False
-        except MISSHAPEN:
-            self._failure = ProtocolError(f"an event of the stream has an unknown shape: {excerpt(payload)}")
-            return False
+        except MISSHAPEN as error:
+            raise strange(payload) from error
         chunk.id, chunk.model, chunk.raw = self._id, self._model, event
         chunks.append(chunk)
-        return not self.terminated
+
+    def _told(self, data: Any) -> GatewayError | None:
+        told = data[0] if isinstance(data, list) and data else data
+        return error_of(None, {}, told) if "error" in told else None
 
     def _lifecycle(self, event: Json) -> Chunk | None:
         """An event about the interaction as a whole; one whose status is not pending ends it."""
@@ -253,19 +205,6 @@ def _annotate(start: Json, notes: list[Json]) -> Chunk | None:
         content[-1] = {**content[-1], "annotations": [*content[-1].get("annotations", ()), *notes]}
     urls = citations_of(notes)
     return Chunk(citations=urls) if urls else None
-
-
-def _no_stream(body: bytes) -> GatewayError:
-    """What came where events were asked for: an error, we hope."""
-    try:
-        data = loads(body)
-    except ValueError:
-        data = None
-    if isinstance(data, list) and data:
-        data = data[0]
-    if isinstance(data, dict) and "error" in data:
-        return error_of(None, {}, data)
-    return ProtocolError(f"the upstream sent no stream of events, but: {excerpt(body)}")
 
 
 class Writer:

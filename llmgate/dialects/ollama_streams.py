@@ -13,66 +13,48 @@ from ..types.usage import Usage
 from ..types.wire import encode, loads
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_errors import error_of
-from .openai_words import Json, excerpt
+from .openai_words import Json
+from .reading import Reading, not_json, strange
 
 __all__ = ["Reader", "Writer"]
 
 _MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-class Reader:
-    """
-    Reads one stream. What came before an error is given out first, the error when more is asked for.
+class Reader(Reading):
+    """Reads one stream. Every line becomes one chunk, also one that says nothing, with its JSON as `raw`."""
 
-    Every line becomes one chunk, also one that says nothing, with its JSON as `raw`.
-    """
-
-    __slots__ = ("_answer", "_called", "_failure", "_lines", "terminated")
+    __slots__ = ("_answer", "_called", "_lines")
 
     def __init__(self) -> None:
-        self.terminated = False
+        super().__init__()
         self._lines = LineSplitter()
-        self._failure: GatewayError | None = None
         self._answer: str | None = None  # when it began; what tells it from others
         self._called = 0  # tool calls so far
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        return [] if self.terminated else self._read(self._lines.feed(data))
+    def _take(self, data: bytes, chunks: list[Chunk]) -> None:
+        self._read(self._lines.feed(data), chunks)
 
-    def end(self) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        if self.terminated:
-            return []
+    def _close(self, chunks: list[Chunk]) -> None:
         try:
-            chunks = self._read(self._lines.end())
+            self._read(self._lines.end(), chunks)
         except ProtocolError as error:
             raise StreamInterrupted("the stream ended in the middle of a line") from error
-        if not (chunks and chunks[-1].finish_reason):
+        if not self.terminated:
             raise StreamInterrupted("the stream ended before the answer did")
-        return chunks
 
-    def _read(self, lines: list[bytes]) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        try:
-            for line in lines:
-                if not line.isspace():
-                    chunks.append(self._chunk(line))
-                if self.terminated:
-                    break
-        except GatewayError as error:
-            if not chunks:
-                raise
-            self._failure = error
-        return chunks
+    def _read(self, lines: list[bytes], chunks: list[Chunk]) -> None:
+        for line in lines:
+            if not line.isspace():
+                chunks.append(self._chunk(line))
+            if self.terminated:
+                break
 
     def _chunk(self, line: bytes) -> Chunk:
         try:
             event = loads(line)
         except ValueError:
-            raise ProtocolError(f"a line of the stream is no JSON: {excerpt(line)}") from None
+            raise not_json(line) from None
         try:
             if "error" in event:
                 raise error_of(None, {}, event)
@@ -90,7 +72,7 @@ class Reader:
                 chunk.usage = usage_of(event)
                 self.terminated = True
         except _MALFORMED as error:
-            raise ProtocolError(f"a line of the stream has an unknown shape: {excerpt(line)}") from error
+            raise strange(line) from error
         return chunk
 
 

@@ -10,25 +10,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import GatewayError, ProtocolError, StreamInterrupted
-from ..policies.sse import MAX_LINE_BYTES, Event, EventParser
+from ..errors import GatewayError
 from ..types.request import Request
 from ..types.response import Chunk, Response, ToolCall, explode
 from ..types.usage import Usage
 from ..types.wire import encode, loads
 from .base import Quirks
 from .openai_errors import error_of, is_error, write_error
-from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
+from .openai_words import Json, arguments_of, call_id, finish_of, read_message, urls_of, usage_of
+from .reading import EventReader, not_json, strange
 
 __all__ = ["Reader", "Writer"]
-
-_NO_STREAM = b"{[<"
-"""How a body begins that is JSON or a page."""
 
 _MALFORMED = (AttributeError, IndexError, KeyError, TypeError)
 
 
-class Reader:
+class Reader(EventReader):
     """
     Reads one stream.
 
@@ -36,76 +33,39 @@ class Reader:
     `raw`: who passes the stream on as it is passes each `raw` on once.
     """
 
-    __slots__ = ("_body", "_calls", "_finished", "_parser", "_proof", "_reasoning_in_output", "terminated")
+    __slots__ = ("_calls", "_finished", "_proof", "_reasoning_in_output")
 
     def __init__(self, request: Request, quirks: Quirks) -> None:
-        self.terminated = False
+        super().__init__()
         self._proof = request.verb != "request"  # of a format that is not read here the end of the body has to do
-        self._parser = EventParser()
-        self._body: bytearray | None = bytearray()  # until it is clear that this is a stream of events
         self._reasoning_in_output = quirks.reasoning_in_output
         self._finished: dict[int, bool] = {}
         self._calls: dict[int, _Calls] = {}
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self.terminated:
-            return []
-        if self._body is not None:
-            data = self._begun(data)
-        return self._read(self._parser.feed(data))
-
-    def end(self) -> list[Chunk]:
-        if self.terminated:
-            return []
-        if self._body:
-            raise _no_stream(bytes(self._body))
+    def _read(self, name: bytes, payload: bytes, chunks: list[Chunk]) -> None:
+        if payload == b"[DONE]":
+            self.terminated = True
+            return
         try:
-            chunks = self._read(self._parser.end())
-        except ProtocolError as error:
-            raise StreamInterrupted("the stream ended in the middle of an event") from error
-        if self._proof and not self.terminated and not (self._finished and all(self._finished.values())):
-            raise StreamInterrupted("the stream ended before the answer did")
-        self.terminated = True
-        return chunks
+            event = loads(payload)
+        except ValueError:
+            if name == b"error":
+                raise error_of(None, {}, payload.decode("utf-8", "replace")) from None
+            if payload.strip():
+                raise not_json(payload) from None
+            return
+        try:
+            if name == b"error":
+                raise error_of(None, {}, event)
+            self._read_event(event, chunks)
+        except _MALFORMED as error:
+            raise strange(payload) from error
 
-    def _begun(self, data: bytes) -> bytes:
-        """The first bytes of a stream; nothing yet, if they may be those of JSON or of a page."""
-        if not self._body:
-            data = data.lstrip()
-        if not data:
-            return b""
-        if not self._body and data[0] not in _NO_STREAM:
-            self._body = None
-            return data
-        self._body = self._body or bytearray()
-        self._body += data
-        if len(self._body) > MAX_LINE_BYTES:
-            raise _no_stream(bytes(self._body))
-        return b""
+    def _whole(self) -> bool:
+        return not self._proof or bool(self._finished and all(self._finished.values()))
 
-    def _read(self, events: list[Event]) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for kind, data in events:
-            if data == b"[DONE]":
-                self.terminated = True
-                break
-            try:
-                event = loads(data)
-            except ValueError:
-                if kind == b"error":
-                    raise error_of(None, {}, data.decode("utf-8", "replace")) from None
-                if data.strip():
-                    raise ProtocolError(f"an event of the stream is no JSON: {excerpt(data)}") from None
-                continue
-            try:
-                if kind == b"error":
-                    raise error_of(None, {}, event)
-                self._read_event(event, chunks)
-            except _MALFORMED as error:
-                raise ProtocolError(f"an event of the stream has an unknown shape: {excerpt(data)}") from error
-            if self.terminated:  # by an event that says so; chat has none
-                break
-        return chunks
+    def _told(self, data: Any) -> GatewayError | None:
+        return error_of(None, {}, data) if is_error(data) else None
 
     def _read_event(self, event: Json, chunks: list[Chunk]) -> None:
         if ("choices" not in event or "error" in event) and self._proof and is_error(event):
@@ -121,9 +81,9 @@ class Reader:
         choices = event["choices"] if "choices" in event else None
         if not choices:
             chunk = Chunk(usage=usage, index=-1, id=id or "", model=model or "", created=created, raw=event)
-            chunks.append(chunk)
             if event.get("citations") and 0 in self._finished:
                 chunk.index, chunk.citations = 0, urls_of(event["citations"])
+            chunks.append(chunk)
             return
         for choice in choices:
             index = (choice["index"] if "index" in choice else 0) or 0
@@ -139,7 +99,6 @@ class Reader:
             elif "text" in choice:
                 text = choice["text"] or ""
             chunk = Chunk(text=text, index=index, id=id or "", model=model or "", created=created, raw=event)
-            chunks.append(chunk)
             if usage is not None:
                 chunk.usage, usage = usage, None
             if "citations" in event and event["citations"]:
@@ -154,6 +113,7 @@ class Reader:
                 self._finish(chunk, choice)
             elif index not in self._finished:
                 self._finished[index] = False
+            chunks.append(chunk)
 
     def _finish(self, chunk: Chunk, choice: Json) -> None:
         if choice.get("error"):
@@ -217,17 +177,6 @@ class _Calls:
         for piece in pieces:
             self._ids[piece.index] = piece.id
         return pieces
-
-
-def _no_stream(body: bytes) -> GatewayError:
-    """What came where events were asked for."""
-    try:
-        data = loads(body)
-    except ValueError:
-        data = None
-    if is_error(data):
-        return error_of(None, {}, data)
-    return ProtocolError(f"the upstream sent no stream of events, but: {excerpt(body)}")
 
 
 class Writer:

@@ -205,20 +205,22 @@ def test_a_stream_that_fails_never_looks_as_if_it_had_ended(
     answer: Response, failure: tuple[type[GatewayError], int | None, bool], side: Side, after: int, cuts: list[int]
 ) -> None:
     """
-    However far it came, an error is read where one was written, with its words, and is nobody else's fault.
+    However far it came, all of it is read, then the error where one was written, with its words, and nobody else's fault.
     """
     dialect, request = dialect_named(side[0]), asked(side, True)
     writer, reader = dialect.writer(request), dialect.reader(request, Quirks())
-    begun = [*map(writer.feed, explode(answer)[:after])]
+    begun = explode(answer)[:after]
     error = failed(*failure)
     raised: GatewayError | None = None
+    got: list[Chunk] = []
     try:
-        for piece in pieces([*begun, writer.error(error)], cuts):
-            reader.feed(piece)
-        reader.end()
+        for piece in pieces([*map(writer.feed, begun), writer.error(error)], cuts):
+            got += reader.feed(piece)
+        got += reader.end()
     except GatewayError as caught:
         raised = caught
 
     assert raised is not None
     assert "it did not work" in raised.message
     assert family(raised) in (family(error), UpstreamFailure)
+    assert "".join(chunk.text for chunk in got).startswith("".join(chunk.text for chunk in begun))
