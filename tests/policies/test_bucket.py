@@ -341,10 +341,15 @@ def test_an_amount_must_be_one(nonsense: float) -> None:
     """
     Asking for less than nothing would fill the bucket.
     """
-    limiter = tokens()
+    limiter, crowded, closed = tokens(), tokens(), tokens()
+    crowded.submit(0.0, {"tokens": 100})
+    crowded.submit(0.0, {"tokens": 10})
+    closed.close()
 
-    with pytest.raises(ValueError, match="tokens must be a number from 0 on"):
-        limiter.submit(0.0, {"tokens": nonsense})
+    for each in (limiter, crowded, closed):
+        with pytest.raises(ValueError, match="tokens must be a number from 0 on"):
+            each.submit(0.0, {"tokens": nonsense})
+    assert 1 == crowded.waiting
 
 
 def test_dimensions_that_are_not_limited_are_ignored() -> None:
