@@ -97,9 +97,9 @@ class Pipeline(Naming):
                 said = key[-1] if isinstance(key, tuple) else key
                 if said == name or str(said).startswith(f"{name}/") or not gone.isdisjoint(passing.candidates):
                     del self._passing[key]
-            self.routes |= {
-                route: self._route(route, section) for route, section in led.items() if route in self.routes
-            }
+            self.routes.update(
+                {route: self._route(route, section) for route, section in led.items() if route in self.routes}
+            )
             if self._prober is not None:
                 self._prober.probes = self._probes()
 
