@@ -21,11 +21,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
 from ..types.media import TokenCount
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Model, Models, RawResponse, Response, ToolCall
-from ..types.wire import encode, loads
+from ..types.response import Answer, Choice, Model, Models, Response, ToolCall
+from ..types.wire import encode
+from .answering import answered, first, json_or_text, written
 from .anthropic_counting import PATH as COUNTING, counting_reader, write_count, write_counting
 from .anthropic_errors import error_of, write_error
 from .anthropic_requests import betas_of, read_chat, told, write_chat
@@ -44,7 +45,7 @@ from .anthropic_words import (
 )
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .media_words import read_count
-from .shapes import MISSHAPEN, encoded, first, heard
+from .shapes import encoded, heard
 
 __all__ = ["VERSION", "AnthropicMessages"]
 
@@ -82,45 +83,19 @@ class AnthropicMessages(Dialect):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        if request.verb == "request":
-            return RawResponse(content=body)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError("the upstream's answer is not JSON") from None
-        try:
-            if "error" in data and "content" not in data:
-                raise error_of(None, {}, data)
-            if request.verb == "count_tokens":
-                return read_count(request, data)
-            return _read_models(data) if request.verb == "models" else _read_message(data)
-        except MISSHAPEN:
-            raise ProtocolError("the upstream's answer is no answer of the Messages API") from None
+        return answered(request, body, _read)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
-        The answer as a Message, a list of models, or the JSON that came.
+        The answer as Anthropic would send it.
 
         Raises:
-            BadRequest: For embeddings, which this API does not have.
+            BadRequest: For what this API has no words for.
         """
-        if isinstance(answer, Response):
-            return write_message(answer)
-        if isinstance(answer, Models):
-            return _write_models(answer)
-        if isinstance(answer, TokenCount):
-            return write_count(answer)
-        if isinstance(answer, RawResponse):
-            content: Json = answer.json()
-            return content
-        raise BadRequest(f"the Messages API has no words for {type(answer).__name__}")
+        return written("the Messages API", answer, _WRITERS)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        try:
-            data = loads(body)
-        except ValueError:
-            data = body[:4000].decode("utf-8", "replace")
-        return error_of(status, headers, data)
+        return error_of(status, headers, json_or_text(body))
 
     def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
         return write_error(error)
@@ -133,6 +108,14 @@ class AnthropicMessages(Dialect):
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "count_tokens": counting_reader()}
+
+
+def _read(request: Request, data: Json) -> Answer:
+    if "error" in data and "content" not in data:
+        raise error_of(None, {}, data)
+    if request.verb == "count_tokens":
+        return read_count(request, data)
+    return _read_models(data) if request.verb == "models" else _read_message(data)
 
 
 def _read_message(data: Json) -> Response:
@@ -224,3 +207,10 @@ def _write_models(answer: Models) -> Json:
     ]
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
     return {"data": data, "has_more": False, "first_id": first, "last_id": last}
+
+
+_WRITERS: Mapping[type[Answer], Callable[[Any], Json]] = {
+    Response: write_message,
+    Models: _write_models,
+    TokenCount: write_count,
+}

@@ -27,11 +27,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
 from ..types.media import TokenCount
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Embeddings, RawResponse, Response, ToolCall
-from ..types.wire import encode, loads
+from ..types.response import Answer, Choice, Embeddings, Response, ToolCall
+from ..types.wire import encode
+from .answering import answered, first, json_or_text, written
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .bedrock_counting import read_counting, write_count, write_counting
 from .bedrock_embeddings import read_embed, read_embeddings, write_embed, write_embeddings
@@ -56,8 +57,7 @@ from .bedrock_words import (
     write_usage,
 )
 from .media_words import read_count
-from .openai_words import excerpt
-from .shapes import MISSHAPEN, encoded, first, heard
+from .shapes import encoded, heard
 
 __all__ = ["Bedrock"]
 
@@ -104,22 +104,7 @@ class Bedrock(Dialect):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        if request.verb == "request":
-            return RawResponse(content=body)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if request.verb == "embed":
-                return read_embeddings(data, request.model)
-            if request.verb == "count_tokens" and "inputTokens" in data:
-                return read_count(request, data, "inputTokens")
-            if "output" not in data and data.keys() & {"message", "Message", "__type", "Output"}:
-                raise error_of(None, {}, data)
-            return _read_answer(data, request.model)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, _read)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
@@ -128,23 +113,10 @@ class Bedrock(Dialect):
         Raises:
             BadRequest: For what this API has no words for.
         """
-        if isinstance(answer, Response):
-            return _write_answer(answer)
-        if isinstance(answer, Embeddings):
-            return write_embeddings(answer)
-        if isinstance(answer, TokenCount):
-            return write_count(answer)
-        if isinstance(answer, RawResponse):
-            content: Json = answer.json()
-            return content
-        raise BadRequest(f"Bedrock has no words for {type(answer).__name__}")
+        return written("Bedrock", answer, _WRITERS)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        try:
-            data = loads(body)
-        except ValueError:
-            data = body[:4000].decode("utf-8", "replace")
-        return error_of(status, headers, data)
+        return error_of(status, headers, json_or_text(body))
 
     def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
         return write_error(error)
@@ -154,6 +126,16 @@ class Bedrock(Dialect):
 
     def writer(self, request: Request) -> StreamWriter:
         return Writer()
+
+
+def _read(request: Request, data: Json) -> Answer:
+    if request.verb == "embed":
+        return read_embeddings(data, request.model)
+    if request.verb == "count_tokens" and "inputTokens" in data:
+        return read_count(request, data, "inputTokens")
+    if "output" not in data and data.keys() & {"message", "Message", "__type", "Output"}:
+        raise error_of(None, {}, data)
+    return _read_answer(data, request.model)
 
 
 def _read_answer(data: Json, model: str) -> Response:
@@ -221,3 +203,10 @@ def _write_answer(answer: Response) -> Json:
         "usage": write_usage(answer.usage),
         "metrics": {"latencyMs": 0},
     }
+
+
+_WRITERS: Mapping[type[Answer], Callable[[Any], Json]] = {
+    Response: _write_answer,
+    Embeddings: write_embeddings,
+    TokenCount: write_count,
+}

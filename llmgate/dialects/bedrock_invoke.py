@@ -18,14 +18,15 @@ below it, https://docs.aws.amazon.com/nova/latest/userguide/complete-request-sch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import BadRequest, ProtocolError
+from ..errors import BadRequest
 from ..types.request import Request, Verb
 from ..types.response import Answer, Response
-from ..types.wire import loads
 from . import bedrock_prompts as prompts
+from .answering import answered
 from .anthropic_messages import AnthropicMessages
 from .anthropic_requests import betas_of, read_hosted, write_hosted
 from .base import Quirks, StreamReader, StreamWriter, Written
@@ -49,8 +50,8 @@ from .bedrock_requests import FIELDS, FORMAT, read_chat, write_chat
 from .cohere import Cohere
 from .cohere_first import read_first, write_first, write_first_answer
 from .openai_chat import OpenAIChat
-from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded, heard, restated
+from .openai_words import Json
+from .shapes import encoded, heard, restated
 
 __all__ = ["VERSION", "BedrockInvoke"]
 
@@ -108,24 +109,20 @@ class BedrockInvoke(Bedrock):
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
         if request.verb not in INVOKED:
             return super().read_response(request, body, quirks)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            words = of_answer(data)
-            if isinstance(words, Maker):
-                return prompts.read_answer(data, words, request.model)
-            if words == ANTHROPICS:
-                return MESSAGES.read_response(request, body, quirks)
-            if words == FIRSTS:
-                answer = COHERE.read_response(request, body, quirks)
-                answer.model = request.model
-                return answer
-            if words == OPENAIS:
-                return CHAT.read_response(request, openais(data, body), quirks)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, partial(self._read, body, quirks))
+
+    def _read(self, body: bytes, quirks: Quirks, request: Request, data: Any) -> Answer:
+        words = of_answer(data)
+        if isinstance(words, Maker):
+            return prompts.read_answer(data, words, request.model)
+        if words == ANTHROPICS:
+            return MESSAGES.read_response(request, body, quirks)
+        if words == FIRSTS:
+            answer = COHERE.read_response(request, body, quirks)
+            answer.model = request.model
+            return answer
+        if words == OPENAIS:
+            return CHAT.read_response(request, openais(data, body), quirks)
         return super().read_response(request, body, quirks)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:

@@ -14,8 +14,9 @@ from typing import Any
 
 from ..errors import BadRequest, StreamInterrupted
 from ..types.request import Request
-from ..types.response import Choice, Chunk, Response, explode
+from ..types.response import Choice, Chunk, Response
 from ..types.usage import Usage
+from .answering import pieces
 from .bedrock_makers import Maker, of_body
 from .openai_words import Json
 from .shapes import MISSHAPEN, misshapen
@@ -293,9 +294,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> list[Json]:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"Bedrock does not stream {type(chunk.whole).__name__}")
-            return [event for piece in explode(chunk.whole) for event in self.feed(piece)]
+            return [event for piece in pieces("Bedrock", chunk.whole) for event in self.feed(piece)]
         if chunk.usage is not None:
             self._usage = chunk.usage.max(self._usage)
         if chunk.index < 0:

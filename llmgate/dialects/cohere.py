@@ -24,14 +24,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response
+from ..types.response import Answer, Choice, Embeddings, Model, Models, Response
 from ..types.usage import Usage
-from ..types.wire import loads
+from .answering import answered, first, written
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .cohere_errors import error_of, read_error, write_error
-from .cohere_media import PATHS as MEDIA, read_media, read_rerank, read_transcribe, write_answer, write_media
+from .cohere_media import (
+    PATHS as MEDIA,
+    WRITERS as MEDIA_WRITERS,
+    read_media,
+    read_rerank,
+    read_transcribe,
+    write_media,
+)
 from .cohere_requests import FORMAT, is_first, read_chat, read_embed, told, write_chat, write_embed
 from .cohere_streams import Reader, Writer
 from .cohere_words import (
@@ -44,8 +51,8 @@ from .cohere_words import (
     write_logprobs,
     write_usage,
 )
-from .openai_words import Json, excerpt, text_of, urls_of
-from .shapes import MISSHAPEN, encoded, first, heard
+from .openai_words import Json, text_of, urls_of
+from .shapes import encoded, heard
 
 __all__ = ["Cohere"]
 
@@ -95,25 +102,7 @@ class Cohere(Dialect):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        verb = request.verb
-        if verb == "request":
-            return RawResponse(content=body)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if isinstance(data.get("message"), str):
-                raise error_of(None, {}, data)
-            if verb == "models":
-                return _read_models(data)
-            if verb in MEDIA:
-                return read_media(request, data)
-            if verb == "embed":
-                return _read_embeddings(data, request)
-            return _read_answer(data) if "message" in data else _read_first(data)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, _read)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
@@ -122,19 +111,7 @@ class Cohere(Dialect):
         Raises:
             BadRequest: For what this API has no words for.
         """
-        if isinstance(answer, Response):
-            return _write_answer(answer)
-        if isinstance(answer, Embeddings):
-            return _write_embeddings(answer)
-        if isinstance(answer, Models):
-            return {"models": [_write_model(model) for model in answer.data]}
-        if isinstance(answer, RawResponse):
-            content: Json = answer.json()
-            return content
-        written = write_answer(answer)
-        if written is None:
-            raise BadRequest(f"Cohere has no words for {type(answer).__name__}")
-        return written
+        return written("Cohere", answer, _WRITERS)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return read_error(status, headers, body)
@@ -150,6 +127,19 @@ class Cohere(Dialect):
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _read(request: Request, data: Json) -> Answer:
+    verb = request.verb
+    if isinstance(data.get("message"), str):
+        raise error_of(None, {}, data)
+    if verb == "models":
+        return _read_models(data)
+    if verb in MEDIA:
+        return read_media(request, data)
+    if verb == "embed":
+        return _read_embeddings(data, request)
+    return _read_answer(data) if "message" in data else _read_first(data)
 
 
 def _read_answer(data: Json) -> Response:
@@ -267,3 +257,11 @@ def _write_model(model: Model) -> Json:
     if model.context_window is not None:
         out["context_length"] = model.context_window
     return out
+
+
+_WRITERS: Mapping[type[Answer], Callable[[Any], Json]] = {
+    Response: _write_answer,
+    Embeddings: _write_embeddings,
+    Models: lambda answer: {"models": [_write_model(model) for model in answer.data]},
+    **MEDIA_WRITERS,
+}

@@ -16,12 +16,13 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..types.request import Request
-from ..types.response import Chunk, Response, explode
+from ..types.response import Chunk, Response
+from .answering import first, pieces
 from .cohere_requests import NAMES
 from .cohere_words import finish_reason
 from .foreign import understood
 from .openai_words import Json, text_of
-from .shapes import MISSHAPEN, first, misshapen
+from .shapes import MISSHAPEN, misshapen
 from .unsaid import HINTS, NEUTRAL, refused
 
 __all__ = ["FirstWriter", "read_first", "write_first", "write_first_answer"]
@@ -145,9 +146,7 @@ class FirstWriter:
 
     def feed(self, chunk: Chunk) -> list[Json]:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"Cohere does not stream {type(chunk.whole).__name__}")
-            return [event for piece in explode(chunk.whole) for event in self.feed(piece)]
+            return [event for piece in pieces("Cohere", chunk.whole) for event in self.feed(piece)]
         if chunk.index > 0:
             return []  # there is one choice, and nobody can ask for more
         answer, choice = self._answer, self._answer.choices[0]

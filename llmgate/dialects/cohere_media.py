@@ -8,7 +8,7 @@ recorded answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +24,7 @@ from .openai_words import Json
 from .shapes import encoded
 from .unsaid import Unsaid
 
-__all__ = ["PATHS", "read_media", "read_rerank", "read_transcribe", "write_answer", "write_media"]
+__all__ = ["PATHS", "WRITERS", "read_media", "read_rerank", "read_transcribe", "write_media"]
 
 PATHS: Mapping[Verb, str] = MappingProxyType({"rerank": "/v2/rerank", "transcribe": "/v2/audio/transcriptions"})
 
@@ -62,12 +62,15 @@ def read_media(request: Request, data: Json) -> Answer:
     return answer
 
 
-def write_answer(answer: Answer) -> Json | None:
-    """The answer as Cohere would send it; None if it is none of these."""
-    if isinstance(answer, Ranking):
-        results = [{"index": ranked.index, "relevance_score": ranked.score} for ranked in answer.results]
-        return {"id": answer.id, "results": results}
-    return {"text": answer.text} if isinstance(answer, Transcription) else None
+def _write_ranking(answer: Ranking) -> Json:
+    results = [{"index": ranked.index, "relevance_score": ranked.score} for ranked in answer.results]
+    return {"id": answer.id, "results": results}
+
+
+WRITERS: Mapping[type[Answer], Callable[[Any], Json]] = {
+    Ranking: _write_ranking,
+    Transcription: lambda answer: {"text": answer.text},
+}
 
 
 def read_rerank(data: Any) -> Request:

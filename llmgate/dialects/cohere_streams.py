@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
+from ..errors import GatewayError, ProtocolError, StreamInterrupted
 from ..policies.sse import EventParser, LineSplitter
 from ..types.request import Request
-from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.response import Chunk, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode, loads
+from .answering import pieces
 from .cohere_errors import error_of
 from .cohere_words import (
     calls_of,
@@ -33,10 +34,9 @@ from .cohere_words import (
 from .openai_errors import CODES, write_error as openai_error
 from .openai_words import Json, arguments_of, urls_of
 from .reading import NO_STREAM, Reading, not_json, strange
+from .shapes import MISSHAPEN
 
 __all__ = ["Reader", "Writer"]
-
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Reader(Reading):
@@ -100,7 +100,7 @@ class Reader(Reading):
                 raise ValueError("an event without a type")
             if chunk.text.__class__ is not str or chunk.reasoning.__class__ is not str:
                 raise TypeError("what is said is no text")
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise strange(payload) from error
         self._id = self._id or chunk.id
         return chunk
@@ -178,9 +178,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> bytes:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"Cohere does not stream {type(chunk.whole).__name__}")
-            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+            return b"".join([self.feed(piece) for piece in pieces("Cohere", chunk.whole)])
         if chunk.index > 0:
             return b""  # there is one choice, and nobody can ask for more
         if chunk.usage is not None:

@@ -24,17 +24,19 @@ Sources, checked 2026-11-20: the types of the `google-genai` package 3.4, https:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
+from ..types.media import TokenCount
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response
+from ..types.response import Answer, Choice, Embeddings, Model, Models, Response
 from ..types.usage import Usage
-from ..types.wire import loads
+from .answering import answered, json_or_text, written
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .gemini_errors import error_of, write_error
-from .gemini_media import VERBS as MEDIA, read_bytes, read_counting, read_media, write_answer, write_media
+from .gemini_media import VERBS as MEDIA, read_bytes, read_counting, read_media, write_media
 from .gemini_requests import ADDRESS, FORMAT, camelled, read_chat, told, write_chat
 from .gemini_streams import Reader, Writer, called
 from .gemini_words import (
@@ -52,7 +54,6 @@ from .gemini_words import (
     write_logprobs,
     write_usage,
 )
-from .openai_words import excerpt
 from .shapes import MISSHAPEN, encoded, heard, misshapen, restated
 
 __all__ = ["Gemini"]
@@ -107,28 +108,9 @@ class Gemini(Dialect):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        verb = request.verb
-        if verb == "request":
-            return RawResponse(content=body)
-        if verb == "video_content" and not body.lstrip().startswith(b"{"):
+        if request.verb == "video_content" and not body.lstrip().startswith(b"{"):
             return read_bytes(request, body)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if isinstance(data, list):
-                data = data[0]
-            # A video that failed is an answer, too.
-            if "error" in data and not (verb in MEDIA and "name" in data):
-                raise error_of(None, {}, data)
-            if verb in MEDIA:
-                return read_media(request, data)
-            if verb == "models":
-                return _read_models(data)
-            return _read_embeddings(data, request) if verb == "embed" else _read_answer(data)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, _read)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
@@ -137,34 +119,10 @@ class Gemini(Dialect):
         Raises:
             BadRequest: For what this API has no words for.
         """
-        if isinstance(answer, Response):
-            return _write_answer(answer)
-        if isinstance(answer, Embeddings):
-            native = None if request is None else request.native(FORMAT)
-            if native is not None and "content" in native:
-                return {"embedding": {"values": answer.vectors[0]}}  # as `:embedContent` answers
-            if native is not None and "instances" in native:
-                return {"predictions": [{"embeddings": {"values": vector}} for vector in answer.vectors]}
-            out: Json = {"embeddings": [{"values": vector} for vector in answer.vectors]}
-            if answer.usage.input_tokens is not None:
-                out["usageMetadata"] = {"promptTokenCount": answer.usage.input_tokens}
-            return out
-        if isinstance(answer, Models):
-            return {"models": [_write_model(model) for model in answer.data]}
-        if isinstance(answer, RawResponse):
-            content: Json = answer.json()
-            return content
-        written = write_answer(answer)
-        if written is None:
-            raise BadRequest(f"Gemini has no words for {type(answer).__name__}")
-        return written
+        return written("Gemini", answer, _WRITERS | {Embeddings: partial(_write_embeddings, request)})
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        try:
-            data = loads(body)
-        except ValueError:
-            data = body[:4000].decode("utf-8", "replace")
-        return error_of(status, headers, data)
+        return error_of(status, headers, json_or_text(body))
 
     def write_error(self, error: GatewayError) -> tuple[int, dict[str, str], Json]:
         return write_error(error)
@@ -177,6 +135,20 @@ class Gemini(Dialect):
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _read(request: Request, data: Any) -> Answer:
+    verb = request.verb
+    if isinstance(data, list):
+        data = data[0]
+    # A video that failed is an answer, too.
+    if "error" in data and not (verb in MEDIA and "name" in data):
+        raise error_of(None, {}, data)
+    if verb in MEDIA:
+        return read_media(request, data)
+    if verb == "models":
+        return _read_models(data)
+    return _read_embeddings(data, request) if verb == "embed" else _read_answer(data)
 
 
 def _read_answer(data: Json) -> Response:
@@ -377,3 +349,22 @@ def _write_model(model: Model) -> Json:
     if model.context_window is not None:
         out["inputTokenLimit"] = model.context_window
     return out
+
+
+def _write_embeddings(request: Request | None, answer: Embeddings) -> Json:
+    native = None if request is None else request.native(FORMAT)
+    if native is not None and "content" in native:
+        return {"embedding": {"values": answer.vectors[0]}}  # as `:embedContent` answers
+    if native is not None and "instances" in native:
+        return {"predictions": [{"embeddings": {"values": vector}} for vector in answer.vectors]}
+    out: Json = {"embeddings": [{"values": vector} for vector in answer.vectors]}
+    if answer.usage.input_tokens is not None:
+        out["usageMetadata"] = {"promptTokenCount": answer.usage.input_tokens}
+    return out
+
+
+_WRITERS: dict[type[Answer], Callable[[Any], Json]] = {
+    Response: _write_answer,
+    Models: lambda answer: {"models": [_write_model(model) for model in answer.data]},
+    TokenCount: lambda answer: {"totalTokens": answer.input_tokens},
+}

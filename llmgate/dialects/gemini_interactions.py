@@ -29,11 +29,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ..errors import ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Response
 from ..types.usage import Usage
-from ..types.wire import loads
+from .answering import answered, first
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .gemini import Gemini
 from .gemini_errors import error_of
@@ -50,8 +49,8 @@ from .interactions_words import (
     usage_of,
     write_usage,
 )
-from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded, first, heard
+from .openai_words import Json
+from .shapes import encoded, heard
 
 __all__ = ["GeminiInteractions"]
 
@@ -77,20 +76,9 @@ class GeminiInteractions(Gemini):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        if request.verb != "chat":
-            return super().read_response(request, body, quirks)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if isinstance(data, list):
-                data = data[0]
-            if "status" not in data and "error" in data:
-                raise error_of(None, {}, data)
-            return _read_answer(data)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return (
+            answered(request, body, _read) if request.verb == "chat" else super().read_response(request, body, quirks)
+        )
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         return _write_answer(answer) if isinstance(answer, Response) else super().write_response(answer, request)
@@ -103,6 +91,14 @@ class GeminiInteractions(Gemini):
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat}
+
+
+def _read(request: Request, data: Any) -> Answer:
+    if isinstance(data, list):
+        data = data[0]
+    if "status" not in data and "error" in data:
+        raise error_of(None, {}, data)
+    return _read_answer(data)
 
 
 def _read_answer(data: Json) -> Response:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BadRequest, ContentFiltered, ProtocolError
-from ..types.media import Binary, Image, Images, TokenCount, Video
+from ..types.media import Binary, Image, Images, Video
 from ..types.request import Request, Verb
 from ..types.response import Answer
 from ..types.uploads import is_upload
@@ -30,7 +30,7 @@ from .media_words import binary, media_type_of, read_count
 from .shapes import encoded, restated
 from .unsaid import Unsaid
 
-__all__ = ["VERBS", "read_bytes", "read_counting", "read_media", "write_answer", "write_media"]
+__all__ = ["VERBS", "read_bytes", "read_counting", "read_media", "write_media"]
 
 VERBS: frozenset[Verb] = frozenset({"count_tokens", "image", "video", "video_status", "video_content"})
 
@@ -247,11 +247,6 @@ def _read_film(request: Request, data: Json) -> Binary:
         raise BadRequest(f"the video lies at {place}, where it is for you to fetch it")
     content = binary(held)
     return Binary(model=request.model, content=content, media_type=films[0].get("mimeType") or media_type_of(content))
-
-
-def write_answer(answer: Answer) -> Json | None:
-    """The answer as Google would send it; None if it is none of these."""
-    return {"totalTokens": answer.input_tokens} if isinstance(answer, TokenCount) else None
 
 
 def read_bytes(request: Request, body: bytes) -> Binary:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
+from ..errors import GatewayError, ProtocolError, StreamInterrupted
 from ..policies.sse import MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAM_BYTES, EventParser
 from ..types.request import Request
-from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.response import Chunk, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode, loads
+from .answering import pieces
 from .gemini_errors import error_of, write_error
 from .gemini_words import (
     BLOCKED,
@@ -38,10 +39,9 @@ from .gemini_words import (
     write_usage,
 )
 from .reading import Reading, not_json, strange
+from .shapes import MISSHAPEN
 
 __all__ = ["ArraySplitter", "Reader", "Writer", "called"]
-
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class ArraySplitter:
@@ -175,7 +175,7 @@ class Reader(Reading):
             if "error" in event:
                 raise error_of(None, {}, event)
             self._read_event(event, chunks)
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise strange(payload) from error
 
     def _read_event(self, event: Json, chunks: list[Chunk]) -> None:
@@ -246,9 +246,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> bytes:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"Gemini does not stream {type(chunk.whole).__name__}")
-            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+            return b"".join([self.feed(piece) for piece in pieces("Gemini", chunk.whole)])
         self._id = self._id or chunk.id
         self._model = chunk.model or self._model
         if chunk.usage is not None:

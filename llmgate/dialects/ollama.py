@@ -22,20 +22,21 @@ Sources, checked 2026-11-20: https://docs.ollama.com/api, and recorded answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response
+from ..types.response import Answer, Choice, Embeddings, Model, Models, Response
 from ..types.usage import Usage
-from ..types.wire import loads
 from . import openai_errors
+from .answering import answered, first, written
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .ollama_requests import FORMAT, read_chat, read_complete, read_embed, told, write_body, write_embed
 from .ollama_streams import Reader, Writer
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
-from .openai_words import Json, excerpt
-from .shapes import MISSHAPEN, encoded, first, heard
+from .openai_words import Json
+from .shapes import encoded, heard
 
 __all__ = ["Ollama"]
 
@@ -79,21 +80,7 @@ class Ollama(Dialect):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        verb = request.verb
-        if verb == "request":
-            return RawResponse(content=body)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if "error" in data:
-                raise openai_errors.error_of(None, {}, data)
-            if verb == "models":
-                return Models(raw=data, data=[_read_model(item) for item in data["models"] or ()])
-            return _read_embeddings(data, request) if verb == "embed" else _read_answer(data)
-        except MISSHAPEN as error:
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, _read)
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """
@@ -102,21 +89,8 @@ class Ollama(Dialect):
         Raises:
             BadRequest: For what this API has no words for.
         """
-        if isinstance(answer, Response):
-            return _write_answer(answer, "chat" if request is None else request.verb)
-        if isinstance(answer, Embeddings):
-            if request is not None and "prompt" in (request.native(FORMAT) or ()):
-                return {"embedding": answer.vectors[0]}  # as `/api/embeddings` answers
-            out: Json = {"model": answer.model, "embeddings": answer.vectors}
-            if answer.usage.input_tokens is not None:
-                out["prompt_eval_count"] = answer.usage.input_tokens
-            return out
-        if isinstance(answer, Models):
-            return {"models": [_write_model(model) for model in answer.data]}
-        if isinstance(answer, RawResponse):
-            content: Json = answer.json()
-            return content
-        raise BadRequest(f"Ollama has no words for {type(answer).__name__}")
+        writers = {Response: partial(_write_answer, request), Embeddings: partial(_write_embeddings, request)}
+        return written("Ollama", answer, _WRITERS | writers)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return openai_errors.read_error(status, headers, body)
@@ -132,6 +106,14 @@ class Ollama(Dialect):
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _read(request: Request, data: Json) -> Answer:
+    if "error" in data:
+        raise openai_errors.error_of(None, {}, data)
+    if request.verb == "models":
+        return Models(raw=data, data=[_read_model(item) for item in data["models"] or ()])
+    return _read_embeddings(data, request) if request.verb == "embed" else _read_answer(data)
 
 
 def _read_answer(data: Json) -> Response:
@@ -151,12 +133,12 @@ def _read_answer(data: Json) -> Response:
     )
 
 
-def _write_answer(answer: Response, verb: Verb) -> Json:
+def _write_answer(request: Request | None, answer: Response) -> Json:
     choice = first(answer)
     out: Json = {"model": answer.model, "created_at": timestamp(answer.created)}
     said: Json = {"thinking": choice.reasoning} if choice.reasoning else {}
     text = choice.text + (choice.refusal or "")
-    if verb == "complete":
+    if request is not None and request.verb == "complete":
         out |= {"response": text, **said}
     else:
         if choice.tool_calls:
@@ -186,3 +168,17 @@ def _read_model(item: Json) -> Model:
 
 def _write_model(model: Model) -> Json:
     return {"name": model.id, "model": model.id, "modified_at": timestamp(model.created)}
+
+
+def _write_embeddings(request: Request | None, answer: Embeddings) -> Json:
+    if request is not None and "prompt" in (request.native(FORMAT) or ()):
+        return {"embedding": answer.vectors[0]}  # as `/api/embeddings` answers
+    out: Json = {"model": answer.model, "embeddings": answer.vectors}
+    if answer.usage.input_tokens is not None:
+        out["prompt_eval_count"] = answer.usage.input_tokens
+    return out
+
+
+_WRITERS: dict[type[Answer], Callable[[Any], Json]] = {
+    Models: lambda answer: {"models": [_write_model(model) for model in answer.data]},
+}

@@ -5,20 +5,20 @@ Source: https://docs.ollama.com/api/streaming (checked 2026-11-20), and recorded
 
 from __future__ import annotations
 
-from ..errors import BadRequest, GatewayError, ProtocolError, StreamInterrupted
+from ..errors import GatewayError, ProtocolError, StreamInterrupted
 from ..policies.sse import LineSplitter
 from ..types.request import Request
-from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.response import Chunk, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode, loads
+from .answering import pieces
 from .ollama_words import created_of, ended, finish_of, read_calls, read_message, timestamp, usage_of, write_call
 from .openai_errors import error_of
 from .openai_words import Json
 from .reading import Reading, not_json, strange
+from .shapes import MISSHAPEN
 
 __all__ = ["Reader", "Writer"]
-
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Reader(Reading):
@@ -71,7 +71,7 @@ class Reader(Reading):
                 chunk.finish_reason, chunk.native_finish_reason = finish_of(reason, self._called > 0)
                 chunk.usage = usage_of(event)
                 self.terminated = True
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise strange(line) from error
         return chunk
 
@@ -95,9 +95,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> bytes:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"Ollama does not stream {type(chunk.whole).__name__}")
-            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+            return b"".join([self.feed(piece) for piece in pieces("Ollama", chunk.whole)])
         if chunk.index > 0:
             return b""  # there is one choice, and nobody can ask for more
         self._model = chunk.model or self._model

@@ -22,20 +22,21 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from ..errors import BadRequest, GatewayError, ProtocolError
+from ..errors import BadRequest, GatewayError
 from ..types.request import Request, Verb
-from ..types.response import Answer, Choice, Embeddings, Model, Models, RawResponse, Response, ToolCall
+from ..types.response import Answer, Choice, Embeddings, Model, Models, Response, ToolCall
 from ..types.usage import Usage
-from ..types.wire import dumps, encode, loads
+from ..types.wire import dumps, encode
+from .answering import answered, written
 from .base import Dialect, Quirks, StreamReader, StreamWriter, Written
 from .foreign import is_foreign, understood
 from .openai_errors import error_of, is_error, read_error, write_error
 from .openai_media import NEEDED as MEDIA_NEEDED, VERBS as MEDIA, read_media, write_media
-from .openai_media_answers import write_answer
+from .openai_media_answers import WRITERS as MEDIA_WRITERS
 from .openai_streams import Reader, Writer
-from .openai_words import Json, arguments_of, call_id, excerpt, finish_of, read_message, urls_of, usage_of
+from .openai_words import Json, arguments_of, call_id, finish_of, read_message, urls_of, usage_of
 from .responses_counting import write_counting
-from .shapes import MARK, heard, unmarked
+from .shapes import MARK, MISSHAPEN, heard, unmarked
 from .thinking import effort_of
 
 __all__ = ["OpenAIChat"]
@@ -50,8 +51,6 @@ LIMITS = ("max_completion_tokens", "max_tokens")
 
 WINDOWS = ("context_window", "context_length", "max_context_length", "max_model_len")
 """What services call the size of a model's context window."""
-
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 FOREIGN = frozenset({"thinking_blocks", "output_items"})
@@ -93,41 +92,19 @@ class OpenAIChat(Dialect):
     # Answers.
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        verb = request.verb
-        if verb == "request":
-            return RawResponse(content=body)
-        if verb in MEDIA or verb == "count_tokens":
+        if request.verb in MEDIA or request.verb == "count_tokens":
             return read_media(request, body, quirks)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if verb == "models":
-                return _read_models(data)
-            if data.get("error"):
-                raise error_of(None, {}, data)
-            if verb == "embed":
-                return _read_embeddings(data, quirks)
-            return _read_answer(data, quirks)
-        except _MALFORMED as error:
-            if is_error(data):
-                raise error_of(None, {}, data) from None
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return answered(request, body, partial(_read, quirks))
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
-        """The answer as OpenAI would send it; one to a prompt is written otherwise than one to a chat."""
-        if isinstance(answer, Response):
-            complete = request is not None and request.verb == "complete"
-            return _write_completion(answer) if complete else _write_chat(answer)
-        if isinstance(answer, Embeddings):
-            return _write_embeddings(answer)
-        if isinstance(answer, Models):
-            return _write_models(answer)
-        if isinstance(answer, RawResponse):
-            written: Json = answer.json()
-            return written
-        return write_answer(answer)
+        """
+        The answer as OpenAI would send it; one to a prompt is written otherwise than one to a chat.
+
+        Raises:
+            BadRequest: For what this API has no words for, or not in JSON.
+        """
+        complete = isinstance(answer, Response) and request is not None and request.verb == "complete"
+        return written("OpenAI", answer, _COMPLETIONS if complete else _WRITERS)
 
     # Errors and streams.
 
@@ -335,6 +312,19 @@ def _read_embeddings(data: Json, quirks: Quirks) -> Embeddings:
     )
 
 
+def _read(quirks: Quirks, request: Request, data: Any) -> Answer:
+    try:
+        if request.verb == "models":
+            return _read_models(data)
+        if data.get("error"):
+            raise error_of(None, {}, data)
+        return _read_embeddings(data, quirks) if request.verb == "embed" else _read_answer(data, quirks)
+    except MISSHAPEN:
+        if is_error(data):
+            raise error_of(None, {}, data) from None
+        raise
+
+
 def _vector(embedding: Any) -> list[float]:
     """A vector as numbers, or as base64 of 32-bit floats, little-endian, which the SDKs ask for."""
     if isinstance(embedding, list):
@@ -359,8 +349,8 @@ def _read_model(item: Json) -> Model:
 
 def _write_chat(answer: Response) -> Json:
     data = answer.to_openai()
-    for choice, written in zip(answer.choices, data["choices"], strict=True):
-        message = written["message"]
+    for choice, said in zip(answer.choices, data["choices"], strict=True):
+        message = said["message"]
         if choice.finish_reason == "function_call" and choice.tool_calls:
             message["function_call"] = message.pop("tool_calls")[0]["function"]
         if choice.citations and "annotations" not in message:
@@ -371,9 +361,9 @@ def _write_chat(answer: Response) -> Json:
 def _write_completion(answer: Response) -> Json:
     data = answer.to_openai()
     data["object"] = "text_completion"
-    for choice, written in zip(answer.choices, data["choices"], strict=True):
-        del written["message"]
-        written["text"] = choice.text
+    for choice, said in zip(answer.choices, data["choices"], strict=True):
+        del said["message"]
+        said["text"] = choice.text
     return data
 
 
@@ -402,3 +392,12 @@ def _write_models(answer: Models) -> Json:
             for model in answer.data
         ],
     }
+
+
+_WRITERS: Mapping[type[Answer], Callable[[Any], Json]] = {
+    Response: _write_chat,
+    Embeddings: _write_embeddings,
+    Models: _write_models,
+    **MEDIA_WRITERS,
+}
+_COMPLETIONS: Mapping[type[Answer], Callable[[Any], Json]] = {Response: _write_completion}

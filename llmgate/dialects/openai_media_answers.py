@@ -22,26 +22,14 @@ from ..types.media import (
 from ..types.request import Request
 from ..types.response import Answer
 from ..types.wire import dumps
+from .answering import written
 from .openai_errors import write_error
 from .openai_words import Json
 
-__all__ = ["TEXTS", "write_answer", "write_body"]
+__all__ = ["TEXTS", "WRITERS", "write_body"]
 
 TEXTS: Mapping[str, str] = MappingProxyType({"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"})
 """Forms of a transcript that are no JSON, and their media types."""
-
-
-def write_answer(answer: Answer) -> Json:
-    """
-    The answer as OpenAI would send it.
-
-    Raises:
-        TypeError: If it is none of these, or bytes, which are no JSON.
-    """
-    write = WRITERS.get(type(answer))
-    if write is None:
-        raise TypeError(f"{type(answer).__name__} is no answer that can be said in JSON")
-    return write(answer)
 
 
 def write_body(request: Request, answer: Answer) -> tuple[str, bytes]:
@@ -51,7 +39,7 @@ def write_body(request: Request, answer: Answer) -> tuple[str, bytes]:
     form = str(request.body.get("response_format")) if isinstance(request.body, dict) else ""
     if isinstance(answer, Transcription) and form in TEXTS:
         return f"{TEXTS[form]}; charset=utf-8", answer.text.encode()
-    return "application/json", dumps(write_answer(answer))
+    return "application/json", dumps(written("OpenAI", answer, WRITERS))
 
 
 def _counts(answer: Answer) -> Json:

@@ -29,15 +29,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import ProtocolError
 from ..types.request import Request, Verb
 from ..types.response import Answer, Choice, Response
 from ..types.usage import Usage
-from ..types.wire import loads
+from .answering import answered, first
 from .base import Quirks, StreamReader, StreamWriter, Written
 from .openai_chat import OpenAIChat
 from .openai_errors import error_of, is_error
-from .openai_words import Json, excerpt, usage_of
+from .openai_words import Json, usage_of
 from .responses_counting import read_counting
 from .responses_requests import FORMAT, read_chat, told, write_chat
 from .responses_streams import Reader, Writer, failure
@@ -54,7 +53,7 @@ from .responses_words import (
     text_part,
     write_usage,
 )
-from .shapes import MISSHAPEN, encoded, first, heard
+from .shapes import MISSHAPEN, encoded, heard
 
 __all__ = ["OpenAIResponses"]
 
@@ -81,20 +80,9 @@ class OpenAIResponses(OpenAIChat):
         return told(name, value)
 
     def read_response(self, request: Request, body: bytes, quirks: Quirks) -> Answer:
-        if request.verb != "chat":
-            return super().read_response(request, body, quirks)
-        try:
-            data = loads(body)
-        except ValueError:
-            raise ProtocolError(f"the upstream sent no JSON, but: {excerpt(body)}") from None
-        try:
-            if data.get("error") or data.get("status") == "failed":
-                raise failure(data)
-            return _read_response(data)
-        except MISSHAPEN as error:
-            if is_error(data):
-                raise error_of(None, {}, data) from None
-            raise ProtocolError(f"the upstream sent no answer, but: {excerpt(body)}") from error
+        return (
+            answered(request, body, _read) if request.verb == "chat" else super().read_response(request, body, quirks)
+        )
 
     def write_response(self, answer: Answer, request: Request | None = None) -> Json:
         """The answer as OpenAI would send it: a Response for a chat, and what chat's dialect writes for any other verb."""
@@ -110,6 +98,17 @@ class OpenAIResponses(OpenAIChat):
 
 
 _READERS: Mapping[Verb, Callable[[Any], Request]] = {"chat": read_chat, "count_tokens": read_counting}
+
+
+def _read(request: Request, data: Any) -> Answer:
+    try:
+        if data.get("error") or data.get("status") == "failed":
+            raise failure(data)
+        return _read_response(data)
+    except MISSHAPEN:
+        if is_error(data):
+            raise error_of(None, {}, data) from None
+        raise
 
 
 def _read_response(data: Json) -> Response:

@@ -12,17 +12,17 @@ from typing import Any
 
 from ..errors import GatewayError
 from ..types.request import Request
-from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.response import Chunk, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode, loads
+from .answering import pieces
 from .base import Quirks
 from .openai_errors import error_of, is_error, write_error
 from .openai_words import Json, arguments_of, call_id, finish_of, read_message, urls_of, usage_of
 from .reading import EventReader, not_json, strange
+from .shapes import MISSHAPEN
 
 __all__ = ["Reader", "Writer"]
-
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError)
 
 
 class Reader(EventReader):
@@ -58,7 +58,7 @@ class Reader(EventReader):
             if name == b"error":
                 raise error_of(None, {}, event)
             self._read_event(event, chunks)
-        except _MALFORMED as error:
+        except MISSHAPEN as error:
             raise strange(payload) from error
 
     def _whole(self) -> bool:
@@ -199,9 +199,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> bytes:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise TypeError(f"{type(chunk.whole).__name__} cannot be written as a stream")
-            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+            return b"".join([self.feed(piece) for piece in pieces("OpenAI", chunk.whole)])
         if chunk.usage is not None:
             self._usage = chunk.usage.max(self._usage)
         if chunk.index < 0:

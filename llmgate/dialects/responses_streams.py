@@ -19,11 +19,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import BadRequest, GatewayError
+from ..errors import GatewayError
 from ..types.request import Request
-from ..types.response import Chunk, Response, ToolCall, explode
+from ..types.response import Chunk, ToolCall
 from ..types.usage import Usage
 from ..types.wire import encode
+from .answering import pieces
 from .base import Quirks
 from .openai_errors import error_of, write_error
 from .openai_streams import Reader as ChatReader
@@ -291,9 +292,7 @@ class Writer:
 
     def feed(self, chunk: Chunk) -> bytes:
         if chunk.whole is not None:
-            if not isinstance(chunk.whole, Response):
-                raise BadRequest(f"the Responses API does not stream {type(chunk.whole).__name__}")
-            return b"".join([self.feed(piece) for piece in explode(chunk.whole)])
+            return b"".join([self.feed(piece) for piece in pieces("the Responses API", chunk.whole)])
         if chunk.index > 0:
             return b""  # Responses has one choice, and nobody can ask it for more
         out: list[bytes] = []

@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 
 from ..errors import BadRequest
 from ..types.request import Original, Request, Verb
-from ..types.response import Choice, Response
 from ..types.wire import dumps, encode
 from .unsaid import Unsaid
 
-__all__ = ["MARK", "MISSHAPEN", "each", "encoded", "first", "heard", "misshapen", "restated", "unmarked"]
+__all__ = ["MARK", "MISSHAPEN", "each", "encoded", "heard", "misshapen", "restated", "unmarked"]
 
 T = TypeVar("T")
 
@@ -112,11 +111,6 @@ def heard(
     if model != "model" and model in data:
         data = {key: value for key, value in data.items() if key != model}  # of the address, and nothing that is asked
     return Request.said(format, Original(data, readers[verb], plain), verb, name, data.get("stream", streams) is True)
-
-
-def first(answer: Response) -> Choice:
-    """What is told of an answer in a format that has one choice, so that its callers cannot ask for more."""
-    return answer.choices[0] if answer.choices else Choice()
 
 
 def restated(

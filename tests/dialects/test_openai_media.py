@@ -15,7 +15,7 @@ from openai.types.responses.input_token_count_response import InputTokenCountRes
 from llmgate.dialects import dialect_named
 from llmgate.dialects.base import Quirks
 from llmgate.dialects.multipart import read_form
-from llmgate.dialects.openai_media_answers import write_answer, write_body
+from llmgate.dialects.openai_media_answers import write_body
 from llmgate.errors import BadRequest, ContentFiltered, GatewayError, ProtocolError, RateLimited, UpstreamError
 from llmgate.providers.catalog import row_named
 from llmgate.types.media import (
@@ -429,7 +429,7 @@ def test_what_is_written_the_sdk_reads(answer: Answer, model: type[Any]) -> None
     """
     OpenAI's own types find in our answers what is in them.
     """
-    data = json.loads(json.dumps(write_answer(answer)))
+    data = json.loads(json.dumps(CHAT.write_response(answer)))
     found = model.construct(**data)
 
     match answer:
@@ -492,7 +492,7 @@ def test_a_ranking_is_written_as_jina_does() -> None:
             {"index": 0, "relevance_score": 0.1, "document": {"text": "a", "x": 1}},
         ],
         "usage": {"prompt_tokens": 5, "total_tokens": 5},
-    } == write_answer(ranking)  # fmt: skip
+    } == CHAT.write_response(ranking)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -519,5 +519,5 @@ def test_what_is_no_json_is_not_written_as_json() -> None:
     """
     Sound and films have no words.
     """
-    with pytest.raises(TypeError, match="Speech"):
-        write_answer(Speech(content=b"x"))
+    with pytest.raises(BadRequest, match="Speech"):
+        CHAT.write_response(Speech(content=b"x"))

@@ -352,7 +352,7 @@ def test_everything_but_the_chat_is_chats() -> None:
     assert "/embeddings" == dialect.write_request(Request("embed", "e", {"input": "x"}), PLAIN).path
     assert isinstance(dialect.read_response(Request("models"), b'{"data": []}', PLAIN), Models)
     assert "/models" == dialect.write_request(Request("models"), PLAIN).path
-    with pytest.raises(TypeError):
+    with pytest.raises(BadRequest):
         dialect.write_response(Value(value=1))
 
 
